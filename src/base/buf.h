@@ -1,0 +1,87 @@
+#pragma once
+/* A queue of bytes, made of pieces of counted chunks, with a bound that it is born with. Moving
+ * bytes between two buffers moves references. One thread. An empty buffer holds no chunk. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/chunk.h"
+#include "base/slice.h"
+
+struct seg {
+    struct chunk *chunk;
+    uint8_t *p;
+    size_t n;
+};
+
+#define BUF_SEGS_INLINE 2
+
+struct buf {
+    struct seg *segs; /* ring of `cap` (a power of two); points at `few` while that is enough */
+    uint32_t head, count, cap;
+    size_t len, max;
+    struct chunk_pool *pool;
+    struct seg few[BUF_SEGS_INLINE];
+};
+
+/* `max`: bytes that the buffer will ever hold. The struct must not be copied or moved afterwards.
+ */
+void buf_init(struct buf *b, struct chunk_pool *pool, size_t max);
+
+/* Drops every byte and all memory. Safe on a zeroed or finished buffer. */
+void buf_done(struct buf *b);
+
+static inline size_t buf_len(const struct buf *b)
+{
+    return b->len;
+}
+
+static inline bool buf_is_empty(const struct buf *b)
+{
+    return b->len == 0;
+}
+
+/* Bytes that still fit. */
+static inline size_t buf_room(const struct buf *b)
+{
+    return b->max > b->len ? b->max - b->len : 0;
+}
+
+/* Appends a copy: all or nothing. 0, ERR_LIMIT past the bound, ERR_NOMEM. */
+int buf_put(struct buf *b, struct slice s) __attribute__((warn_unused_result));
+
+/* Contiguous space behind the last byte to read(2) into: at least one byte and about `want` (one
+ * chunk at most), never past the bound. NULL when there is no room or memory. Follow with
+ * buf_commit. */
+uint8_t *buf_reserve(struct buf *b, size_t want, size_t *ret_room);
+
+/* The first n bytes of the reserved space have been filled. n = 0 gives the space back. */
+void buf_commit(struct buf *b, size_t n);
+
+/* Moves up to `max` bytes from the front of `from` behind `to`, by reference, no more than fit.
+ * Returns how many. */
+size_t buf_move(struct buf *to, struct buf *from, size_t max);
+
+/* Drops n bytes (at most all) from the front. */
+void buf_drop(struct buf *b, size_t n);
+
+/* The longest contiguous run at the front; empty when the buffer is. */
+struct slice buf_front(const struct buf *b);
+
+/* Makes the first n bytes contiguous and views them. 0, ERR_AGAIN when there are fewer, ERR_LIMIT
+ * when n is more than a chunk holds, ERR_NOMEM. */
+int buf_peek(struct buf *b, size_t n, struct slice *ret) __attribute__((warn_unused_result));
+
+/* Copies up to n bytes from offset `at`, leaving them there. Returns how many. */
+size_t buf_copy(const struct buf *b, size_t at, void *to, size_t n);
+
+/* Fills up to `count_max` vectors with the pieces from the front on. Returns how many were set. */
+size_t buf_iov(const struct buf *b, struct iovec *iov, size_t count_max);
+
+/* Segment number `index` from the front (0 ≤ index < b->count), for transports that keep their own
+ * references. */
+static inline struct seg *buf_seg(const struct buf *b, uint32_t index)
+{
+    return &b->segs[(b->head + index) & (b->cap - 1)];
+}

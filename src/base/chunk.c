@@ -1,0 +1,152 @@
+#include "base/chunk.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define FREE_LARGE_MAX 256 /* 4 MiB a worker stays at hand; more goes back to malloc */
+#define FREE_SMALL_MAX 512 /* 1 MiB */
+
+struct chunk_pool {
+    struct chunk *free_small, *free_large;
+    uint32_t count_small, count_large;
+    size_t made;                      /* chunks alive, free ones included; owner thread */
+    _Atomic(struct chunk *) returned; /* pushed by other threads, taken all at once by the owner */
+    _Atomic size_t holders;           /* the owner, and every chunk that is not free */
+};
+
+/* Which pool belongs to the running thread: tells a local return from one that must cross threads.
+ */
+static _Thread_local struct chunk_pool *thread_pool;
+
+static void pool_let_go(struct chunk_pool *pool)
+{
+    if (atomic_fetch_sub_explicit(&pool->holders, 1, memory_order_acq_rel) != 1)
+        return;
+    for (struct chunk *c = atomic_load(&pool->returned), *next; c != NULL; c = next) {
+        next = c->next;
+        free(c);
+    }
+    free(pool);
+}
+
+struct chunk_pool *chunk_pool_new(void)
+{
+    struct chunk_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL)
+        abort();
+    atomic_init(&pool->holders, 1);
+    thread_pool = pool;
+    return pool;
+}
+
+static bool is_small(const struct chunk *c)
+{
+    return c->size < CHUNK_BYTES_SMALL;
+}
+
+/* Puts a chunk into the free lists; the caller settles `holders`. */
+static void keep(struct chunk_pool *pool, struct chunk *c)
+{
+    struct chunk **head = is_small(c) ? &pool->free_small : &pool->free_large;
+    uint32_t *count = is_small(c) ? &pool->count_small : &pool->count_large;
+    if (*count >= (is_small(c) ? FREE_SMALL_MAX : FREE_LARGE_MAX)) {
+        pool->made--;
+        free(c);
+        return;
+    }
+    c->next = *head;
+    *head = c;
+    (*count)++;
+}
+
+static void collect_returned(struct chunk_pool *pool)
+{
+    struct chunk *c = atomic_exchange_explicit(&pool->returned, NULL, memory_order_acquire);
+    for (struct chunk *next; c != NULL; c = next) {
+        next = c->next;
+        keep(pool, c);
+    }
+}
+
+static void free_all(struct chunk *c)
+{
+    for (struct chunk *next; c != NULL; c = next) {
+        next = c->next;
+        free(c);
+    }
+}
+
+void chunk_pool_free(struct chunk_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    if (thread_pool == pool)
+        thread_pool = NULL;
+    free_all(pool->free_small);
+    free_all(pool->free_large);
+    pool->free_small = pool->free_large = NULL;
+    pool_let_go(pool);
+}
+
+struct chunk *chunk_new(struct chunk_pool *pool, size_t want)
+{
+    bool small = want <= CHUNK_BYTES_SMALL - sizeof(struct chunk);
+    struct chunk **head = small ? &pool->free_small : &pool->free_large;
+    if (*head == NULL && atomic_load_explicit(&pool->returned, memory_order_relaxed) != NULL)
+        collect_returned(pool);
+    struct chunk *c = *head;
+    if (c != NULL) {
+        *head = c->next;
+        *(small ? &pool->count_small : &pool->count_large) -= 1;
+    } else {
+        size_t size = small ? CHUNK_BYTES_SMALL : CHUNK_BYTES;
+        c = malloc(size);
+        if (c == NULL)
+            return NULL;
+        c->size = (uint32_t)(size - sizeof *c);
+        c->home = pool;
+        pool->made++;
+    }
+    atomic_init(&c->refs, 1);
+    c->next = NULL;
+    atomic_fetch_add_explicit(&pool->holders, 1, memory_order_relaxed);
+    return c;
+}
+
+struct chunk *chunk_ref(struct chunk *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+static void push_returned(struct chunk_pool *pool, struct chunk *c)
+{
+    struct chunk *first = atomic_load_explicit(&pool->returned, memory_order_relaxed);
+    do {
+        c->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&pool->returned, &first, c,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+void chunk_unref(struct chunk *c)
+{
+    if (c == NULL)
+        return;
+    uint32_t before = atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before != 1)
+        return;
+    struct chunk_pool *pool = c->home;
+    if (pool == thread_pool)
+        keep(pool, c);
+    else
+        push_returned(pool, c);
+    pool_let_go(pool);
+}
+
+size_t chunk_pool_used(struct chunk_pool *pool)
+{
+    collect_returned(pool);
+    return pool->made - pool->count_small - pool->count_large;
+}

@@ -1,0 +1,42 @@
+#pragma once
+/* Counted blocks of bytes in motion, from a pool that each worker owns. A chunk may be referenced,
+ * and its last reference dropped, on any thread: it then finds its way back to the pool that made
+ * it without a lock. Bytes that have been handed to a transport are never written again, so
+ * references can be shared. */
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHUNK_BYTES                                                                                \
+    16384 /* one large chunk, header included: a TLS record and a loopback read fit */
+#define CHUNK_BYTES_SMALL                                                                          \
+    2048 /* one small chunk, header included: a head or an idle remainder fits */
+
+struct chunk_pool;
+
+struct chunk {
+    _Atomic uint32_t refs;
+    uint32_t size; /* of data, bytes */
+    struct chunk_pool *home;
+    struct chunk *next; /* in a free list */
+    _Alignas(16) uint8_t data[];
+};
+
+/* The pool of the calling thread's loop. Aborts when memory is short. */
+struct chunk_pool *chunk_pool_new(void);
+
+/* The pool's owner lets go; the pool itself goes with its last chunk, so chunks may outlive their
+ * worker. */
+void chunk_pool_free(struct chunk_pool *pool);
+
+/* Owner thread only. A chunk with one reference: small when `want` fits into one, else large (never
+ * more than CHUNK_BYTES however much is wanted). NULL when memory is short. */
+struct chunk *chunk_new(struct chunk_pool *pool, size_t want);
+
+struct chunk *chunk_ref(struct chunk *c);
+
+/* Any thread. NULL is accepted. */
+void chunk_unref(struct chunk *c);
+
+/* Chunks that are not in the pool's free lists; for metrics and tests. Owner thread. */
+size_t chunk_pool_used(struct chunk_pool *pool);

@@ -1,0 +1,58 @@
+#pragma once
+/* Every maximum in one place, with the reason for its number. Options may lower or raise those that
+ * say so. */
+
+/* HTTP/1.1 (both codecs) */
+#define HEAD_BYTES_MAX                                                                             \
+    (100 * 1024)                 /* start line and fields together; large cookies and tokens fit */
+#define HEAD_FIELDS_MAX      256 /* field lines: a flood of tiny fields costs more than their bytes */
+#define TARGET_BYTES_MAX     (32 * 1024) /* request target: twice what browsers send */
+#define CHUNK_LINE_BYTES_MAX 256         /* a chunk's size line with extensions: none needs more */
+#define TRAILER_BYTES_MAX    (16 * 1024)
+#define HOSTNAME_BYTES_MAX   253 /* RFC 1035 §2.3.4, in text form */
+#define INTERIM_COUNT_MAX    16  /* 1xx responses before the final one */
+#define PIPELINE_DRAIN_BYTES_MAX                                                                   \
+    (256 * 1024) /* unread request body swallowed to keep a connection alive */
+
+/* Exchange */
+#define EXCHANGE_ARENA_BYTES_MAX                                                                   \
+    (512 * 1024) /* both heads, parsed and serialised, and what belongs to them */
+#define BODY_BYTES_MAX (128 * 1024) /* held between left and right in each direction */
+
+/* Streams and transports */
+#define STREAM_SEND_BYTES_MAX (256 * 1024) /* queued in one transport before write says ERR_AGAIN  \
+                                            */
+#define CROSS_WINDOW_BYTES (256 * 1024)    /* in flight between two workers in one direction */
+#define READ_STEP_BYTES    (64 * 1024)     /* one stream's share of a turn: fairness */
+#define ACCEPT_STEP        64              /* connections accepted in one turn */
+#define RUN_STEP           1024            /* tasks run before the loop polls again */
+#define MAILBOX_STEP       1024            /* messages taken in one turn */
+
+/* QUIC */
+#define QUIC_STREAM_WINDOW_BYTES     (512 * 1024) /* first credit of a stream */
+#define QUIC_STREAM_WINDOW_BYTES_MAX (6 * 1024 * 1024)
+#define QUIC_CONN_WINDOW_BYTES       (4 * 1024 * 1024) /* first credit of a connection */
+#define QUIC_CONN_WINDOW_BYTES_MAX   (32 * 1024 * 1024)
+#define QUIC_CONNS_MAX               65536 /* for one endpoint */
+#define QUIC_HANDSHAKES_MAX          4096  /* not yet complete: past it a Retry is demanded */
+#define QUIC_IDLE_MS                 30000
+
+/* Cap'n Proto (codec/capnp.h) */
+#define CAPNP_MESSAGE_BYTES_MAX (1024 * 1024) /* one message; configurations are the largest */
+#define CAPNP_SEGMENTS_MAX      64
+#define CAPNP_DEPTH_MAX         64
+
+/* Tunnel */
+#define TUNNEL_METADATA_MAX    512 /* entries of one head: each header line is one */
+#define TUNNEL_HEAD_BYTES_MAX  (256 * 1024)
+#define TUNNEL_CONNECTIONS_MAX 32     /* of one connector */
+#define QUICK_TUNNELS_MAX      1024   /* alive at once on one edge; option */
+#define QUICK_TUNNEL_AWAY_MS   300000 /* a quick tunnel without connector goes after five minutes */
+
+/* Visitors */
+#define VISITORS_MAX    65536 /* open connections of one worker; option */
+#define VISITOR_IDLE_MS 75000 /* kept-alive without a request */
+#define VISITOR_HEAD_MS 30000 /* from the first byte of a request to the end of its head */
+
+/* API */
+#define API_BODY_BYTES_MAX (1024 * 1024)

@@ -1,0 +1,158 @@
+#pragma once
+/* One HTTP request and its response: the unit that a left side (a server codec: a visitor's
+ * connection, a tunnel stream at the connector) and a right side (a client codec: a tunnel stream
+ * at the edge, an origin's connection, an API handler, a page) share. Any left pairs with any
+ * right. Lives on one loop, in its own arena.
+ *
+ * Neither side calls the other. The left makes the exchange with its request; a router attaches a
+ * right side; from then on each fills its slots and wakes the other's task:
+ *
+ *      left                                    right
+ *      body_put(&ex->up, …) ──────────────────▶ buf_move(…, &ex->up.held)     and
+ * exchange_wake_left when room came body_end(&ex->up) ◀───────────────── exchange_interim,
+ * exchange_respond, body_put(&ex->down, …), body_end exchange_fail
+ * ──────────────────────────────────────────────── exchange_fail (either; the first verdict stays)
+ *      exchange_leave(ex, EX_LEFT)              exchange_leave(ex, EX_RIGHT)   freed when both have
+ * left
+ *
+ * A body's producer puts only what fits (body_room): a full body is back-pressure. An upgraded
+ * exchange (101 to a request with `upgrade`) is from then on just its two bodies. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "http/fields.h"
+#include "net/loop.h"
+
+enum framing {
+    FRAMING_NONE,   /* no body */
+    FRAMING_LENGTH, /* Content-Length bytes */
+    FRAMING_STREAM, /* until the end of the stream: chunked on HTTP/1.1 */
+};
+
+enum upgrade {
+    UPGRADE_NONE,
+    UPGRADE_WEBSOCKET,
+    UPGRADE_CONNECT, /* method CONNECT, or tunnel type tcp: dest is host:port */
+};
+
+struct request {
+    struct slice method, scheme; /* "GET", "http" or "https" */
+    struct slice host;           /* Host or authority as it came, with port if any */
+    struct slice target;         /* path and query as they came, escapes kept; "*" for OPTIONS */
+    struct fields fields;        /* without Host, Content-Length and Transfer-Encoding */
+    enum framing framing;
+    uint64_t length; /* of FRAMING_LENGTH, bytes */
+    enum upgrade upgrade;
+    bool expects_continue; /* Expect: 100-continue; the field stays in `fields` */
+};
+
+struct response {
+    unsigned status;
+    struct fields fields; /* without Content-Length and Transfer-Encoding */
+    enum framing framing; /* FRAMING_NONE also for HEAD, 1xx, 204, 304 */
+    bool has_length; /* Content-Length was given (also for HEAD and 304, where no body follows) */
+    uint64_t length;
+    struct response *next; /* queue of interim responses */
+};
+
+/* A bounded pipe of counted chunks between the two sides. */
+struct body {
+    struct buf held;
+    uint64_t total; /* bytes put so far */
+    bool ended;     /* nothing more will be put */
+};
+
+enum hop { HOP_NONE, HOP_VISITOR, HOP_EDGE, HOP_TUNNEL, HOP_CONNECTOR, HOP_ORIGIN };
+const char *hop_name(enum hop hop);
+
+/* Why an exchange ended otherwise than by a complete response. */
+struct verdict {
+    int err; /* enum err; 0 = none */
+    enum hop hop;
+    unsigned status;  /* for the visitor; 0 = err_status(err) */
+    const char *text; /* static or in the arena; what happened, for a human; may be NULL */
+};
+
+struct phases {
+    nsec received, routed, linked, sent, first_byte, done; /* 0 = not reached */
+};
+
+enum side { EX_LEFT, EX_RIGHT };
+
+struct exchange {
+    struct arena arena;
+    struct loop *loop;
+    struct request request;   /* complete before a right side is attached; not changed afterwards */
+    struct response *interim; /* 1xx other than 101 waiting for the left, oldest first */
+    struct response *response;                  /* the final head, once (101 counts as final) */
+    struct body up, down;                       /* towards the origin, towards the visitor */
+    struct fields *up_trailers, *down_trailers; /* or NULL; set before body_end */
+    struct verdict verdict;
+    struct task *left, *right; /* NULL before attaching and after leaving */
+    bool is_upgraded;          /* 101 was given */
+    struct phases at;
+    char id[33]; /* request id: hexadecimal, NUL-terminated */
+    uint64_t bytes_up, bytes_down;
+    void *user;     /* the router's: what it knows of this exchange */
+    unsigned sides; /* who is still there; for exchange.c */
+    struct reaper reaper;
+};
+
+/* An exchange with an empty request; `left` is the owner. NULL when memory is short. */
+struct exchange *exchange_new(struct loop *loop, struct task *left);
+
+/* Attaches a right side: it will leave too. */
+void exchange_attach(struct exchange *ex, struct task *right);
+
+static inline void exchange_wake_left(struct exchange *ex)
+{
+    task_wake(ex->left);
+}
+
+static inline void exchange_wake_right(struct exchange *ex)
+{
+    task_wake(ex->right);
+}
+
+/* Room in a body, bytes. */
+static inline size_t body_room(const struct body *b)
+{
+    return buf_room(&b->held);
+}
+
+/* Moves what fits of *from into the body and counts it. Returns bytes moved; the caller wakes the
+ * other side. */
+size_t body_put(struct body *b, struct buf *from, size_t max);
+/* Nothing follows. */
+static inline void body_end(struct body *b)
+{
+    b->ended = true;
+}
+/* Everything was put and taken. */
+static inline bool body_is_over(const struct body *b)
+{
+    return b->ended && buf_is_empty(&b->held);
+}
+
+/* A response head in the exchange's arena with its fields initialised; NULL when memory is short.
+ */
+struct response *response_new(struct exchange *ex, unsigned status);
+/* Right side: queues a 1xx (ERR_LIMIT past INTERIM_COUNT_MAX) and wakes the left. */
+int exchange_interim(struct exchange *ex, struct response *r) __attribute__((warn_unused_result));
+/* Right side: gives the final head and wakes the left. Once. */
+void exchange_respond(struct exchange *ex, struct response *r);
+
+/* Either side: ends the exchange. The first verdict stays; both sides are woken. `text` is static
+ * or in the arena. */
+void exchange_fail(struct exchange *ex, int err, enum hop hop, const char *text);
+static inline bool exchange_has_failed(const struct exchange *ex)
+{
+    return ex->verdict.err != 0;
+}
+
+/* One side is through and will not touch the exchange again. When the other is still there and the
+ * exchange is not complete, it learns of it by a verdict (ERR_CANCELED from the left, ERR_CUT from
+ * the right). Freed, later, when both have left. */
+void exchange_leave(struct exchange *ex, enum side side);
+bool exchange_has_left(const struct exchange *ex, enum side side);

@@ -1,0 +1,108 @@
+#include "base/arena.h"
+#include "base/buf.h"
+#include "test.h"
+
+TEST(bytes_come_out_in_the_order_they_went_in)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf b;
+    buf_init(&b, pool, 100000);
+    for (int i = 0; i < 20000; i++) {
+        uint8_t byte[2] = { (uint8_t)i, (uint8_t)(i >> 8) };
+        CHECK_OK(buf_put(&b, slice_of(byte, 2)));
+    }
+    CHECK(buf_len(&b) == 40000 && b.count == 4);
+    for (int i = 0; i < 20000; i++) {
+        uint8_t byte[2];
+        CHECK(buf_copy(&b, 0, byte, 2) == 2);
+        CHECK(byte[0] == (uint8_t)i && byte[1] == (uint8_t)(i >> 8));
+        buf_drop(&b, 2);
+    }
+    CHECK(buf_is_empty(&b) && chunk_pool_used(pool) == 0);
+    buf_done(&b);
+    chunk_pool_free(pool);
+}
+
+TEST(a_put_past_the_bound_changes_nothing)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf b;
+    buf_init(&b, pool, 5);
+    CHECK_OK(buf_put(&b, SLICE("abc")));
+    CHECK_ERR(ERR_LIMIT, buf_put(&b, SLICE("def")));
+    CHECK_SLICE(buf_front(&b), SLICE("abc"));
+    size_t room;
+    CHECK(buf_reserve(&b, 100, &room) != NULL && room == 2);
+    buf_commit(&b, 0);
+    CHECK_OK(buf_put(&b, SLICE("de")));
+    CHECK(buf_reserve(&b, 1, &room) == NULL);
+    buf_done(&b);
+    chunk_pool_free(pool);
+}
+
+TEST(a_move_shares_chunks_and_keeps_what_did_not_fit)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf from, to;
+    buf_init(&from, pool, 100);
+    buf_init(&to, pool, 4);
+    CHECK_OK(buf_put(&from, SLICE("hello, tunnel")));
+    CHECK(buf_move(&to, &from, 100) == 4);
+    CHECK(buf_seg(&to, 0)->chunk == buf_seg(&from, 0)->chunk);
+    CHECK_SLICE(buf_front(&from), SLICE("o, tunnel"));
+    /* The shared chunk's tail belongs to nobody now: appending must not write into it. */
+    to.max = 100;
+    CHECK_OK(buf_put(&to, SLICE("XXXX")));
+    CHECK_SLICE(buf_front(&from), SLICE("o, tunnel"));
+    struct slice all;
+    CHECK_OK(buf_peek(&to, 8, &all));
+    CHECK_SLICE(all, SLICE("hellXXXX"));
+    CHECK_ERR(ERR_AGAIN, buf_peek(&to, 9, &all));
+    buf_done(&from);
+    buf_done(&to);
+    CHECK(chunk_pool_used(pool) == 0);
+    chunk_pool_free(pool);
+}
+
+TEST(neighbouring_pieces_of_one_chunk_join_again)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf from, to;
+    buf_init(&from, pool, 1000);
+    buf_init(&to, pool, 1000);
+    CHECK_OK(buf_put(&from, SLICE("abcdef")));
+    for (int i = 0; i < 6; i++)
+        CHECK(buf_move(&to, &from, 1) == 1);
+    CHECK(to.count == 1);
+    CHECK_SLICE(buf_front(&to), SLICE("abcdef"));
+    buf_done(&from);
+    buf_done(&to);
+    chunk_pool_free(pool);
+}
+
+TEST(a_chunk_outlives_its_pool)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct chunk *c = chunk_new(pool, 10);
+    CHECK(c->size < CHUNK_BYTES_SMALL);
+    chunk_pool_free(pool);
+    c->data[0] = 1;
+    chunk_unref(c);
+}
+
+TEST(an_arena_is_bounded_and_undoes_last_first)
+{
+    struct arena a;
+    arena_init(&a, 10000);
+    CHECK(arena_alloc(&a, 1) != NULL && arena_alloc(&a, 7000) != NULL);
+    CHECK(arena_alloc(&a, 7000) == NULL);
+    CHECK(strcmp(arena_fmt(&a, "%s-%d", "x", 7), "x-7") == 0);
+    CHECK_SLICE(arena_copy(&a, SLICE("copy")), SLICE("copy"));
+    arena_done(&a);
+    arena_done(&a);
+}
+
+TESTS(RUN(bytes_come_out_in_the_order_they_went_in), RUN(a_put_past_the_bound_changes_nothing),
+      RUN(a_move_shares_chunks_and_keeps_what_did_not_fit),
+      RUN(neighbouring_pieces_of_one_chunk_join_again), RUN(a_chunk_outlives_its_pool),
+      RUN(an_arena_is_bounded_and_undoes_last_first))
