@@ -1,0 +1,147 @@
+#include "http/exchange.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/rand.h"
+#include "base/text.h"
+
+#define SIDE_BIT(side) (1U << (unsigned)(side))
+
+const char *hop_name(enum hop hop)
+{
+    switch (hop) {
+    case HOP_NONE:
+        return "none";
+    case HOP_VISITOR:
+        return "visitor";
+    case HOP_EDGE:
+        return "edge";
+    case HOP_TUNNEL:
+        return "tunnel";
+    case HOP_CONNECTOR:
+        return "connector";
+    case HOP_ORIGIN:
+        return "origin";
+    }
+    return "unknown";
+}
+
+static void body_init(struct body *b, struct loop *loop)
+{
+    *b = (struct body){ 0 };
+    buf_init(&b->held, loop_chunks(loop), BODY_BYTES_MAX);
+}
+
+struct exchange *exchange_new(struct loop *loop, struct task *left)
+{
+    struct exchange *ex = calloc(1, sizeof *ex);
+    if (ex == NULL)
+        return NULL;
+    arena_init(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
+    ex->loop = loop;
+    ex->left = left;
+    ex->sides = SIDE_BIT(EX_LEFT);
+    ex->at.received = loop_now(loop);
+    fields_init(&ex->request.fields, &ex->arena);
+    body_init(&ex->up, loop);
+    body_init(&ex->down, loop);
+    uint64_t id[2] = { rng_next(loop_rng(loop)), rng_next(loop_rng(loop)) };
+    (void)hex_encode(slice_of(id, sizeof id), ex->id);
+    return ex;
+}
+
+void exchange_attach(struct exchange *ex, struct task *right)
+{
+    assert(ex->right == NULL);
+    assert(!exchange_has_left(ex, EX_RIGHT) || ex->sides == SIDE_BIT(EX_LEFT));
+    ex->right = right;
+    ex->sides |= SIDE_BIT(EX_RIGHT);
+}
+
+size_t body_put(struct body *b, struct buf *from, size_t max)
+{
+    assert(!b->ended);
+    size_t moved = buf_move(&b->held, from, max);
+    b->total += moved;
+    return moved;
+}
+
+struct response *response_new(struct exchange *ex, unsigned status)
+{
+    struct response *r = arena_alloc(&ex->arena, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    r->status = status;
+    fields_init(&r->fields, &ex->arena);
+    return r;
+}
+
+int exchange_interim(struct exchange *ex, struct response *r)
+{
+    size_t count = 0;
+    struct response **end = &ex->interim;
+    while (*end != NULL) {
+        end = &(*end)->next;
+        if (++count >= INTERIM_COUNT_MAX)
+            return ERR_LIMIT;
+    }
+    *end = r;
+    exchange_wake_left(ex);
+    return 0;
+}
+
+void exchange_respond(struct exchange *ex, struct response *r)
+{
+    assert(ex->response == NULL);
+    ex->response = r;
+    ex->is_upgraded = r->status == 101;
+    ex->at.first_byte = loop_now(ex->loop);
+    exchange_wake_left(ex);
+}
+
+void exchange_fail(struct exchange *ex, int err, enum hop hop, const char *text)
+{
+    assert(err < 0);
+    if (ex->verdict.err == 0)
+        ex->verdict = (struct verdict){
+            .err = err, .hop = hop, .status = ex->verdict.status, .text = text
+        };
+    exchange_wake_left(ex);
+    exchange_wake_right(ex);
+}
+
+bool exchange_has_left(const struct exchange *ex, enum side side)
+{
+    return (ex->sides & SIDE_BIT(side)) == 0;
+}
+
+static void reap(struct reaper *r)
+{
+    struct exchange *ex = container_of(r, struct exchange, reaper);
+    buf_done(&ex->up.held);
+    buf_done(&ex->down.held);
+    arena_done(&ex->arena);
+    free(ex);
+}
+
+void exchange_leave(struct exchange *ex, enum side side)
+{
+    assert(!exchange_has_left(ex, side));
+    ex->sides &= ~SIDE_BIT(side);
+    if (side == EX_LEFT)
+        ex->left = NULL;
+    else
+        ex->right = NULL;
+    if (ex->sides == 0) {
+        loop_reap(ex->loop, &ex->reaper, reap);
+        return;
+    }
+    if (side == EX_LEFT && !exchange_has_failed(ex))
+        exchange_fail(ex, ERR_CANCELED, HOP_VISITOR, "the visitor went away");
+    if (side == EX_RIGHT && (ex->response == NULL || !ex->down.ended) && !exchange_has_failed(ex))
+        exchange_fail(ex, ERR_CUT, HOP_TUNNEL, "the response broke off");
+    exchange_wake_left(ex);
+    exchange_wake_right(ex);
+}
