@@ -105,9 +105,8 @@ void exchange_fail(struct exchange *ex, int err, enum hop hop, const char *text)
 {
     assert(err < 0);
     if (ex->verdict.err == 0)
-        ex->verdict = (struct verdict){
-            .err = err, .hop = hop, .status = ex->verdict.status, .text = text
-        };
+        ex->verdict =
+            (struct verdict){ .err = err, .hop = hop, .status = ex->verdict.status, .text = text };
     exchange_wake_left(ex);
     exchange_wake_right(ex);
 }

@@ -42,6 +42,7 @@ struct request {
     struct slice target;         /* path and query as they came, escapes kept; "*" for OPTIONS */
     struct fields fields;        /* without Host, Content-Length and Transfer-Encoding */
     enum framing framing;
+    bool has_length; /* Content-Length was given, also when it is 0 */
     uint64_t length; /* of FRAMING_LENGTH, bytes */
     enum upgrade upgrade;
     bool expects_continue; /* Expect: 100-continue; the field stays in `fields` */
@@ -90,7 +91,9 @@ struct exchange {
     struct fields *up_trailers, *down_trailers; /* or NULL; set before body_end */
     struct verdict verdict;
     struct task *left, *right; /* NULL before attaching and after leaving */
-    bool is_upgraded;          /* 101 was given */
+    bool
+        wants_body; /* right side: it takes the body; a left that holds back (Expect) answers 100 */
+    bool is_upgraded; /* 101 was given */
     struct phases at;
     char id[33]; /* request id: hexadecimal, NUL-terminated */
     uint64_t bytes_up, bytes_down;

@@ -1,0 +1,283 @@
+/* Where a visitor's request goes: hostname → tunnel → link → a stream on it. The dispatcher is the
+ * exchange's right side; what it carries, tunnel/client.h knows. */
+#include "base/err.h"
+#include "base/log.h"
+#include "edge/edge_int.h"
+#include "edge/forward.h"
+#include "http/page.h"
+#include "tunnel/client.h"
+
+struct dispatch {
+    struct task task;
+    struct edge_worker *worker;
+    struct exchange *ex;
+    struct uuid tunnel;
+    struct link *link; /* counted, while an attempt is under way */
+    struct tunnel_client client;
+    struct link_tried tried;
+    const char *hostname;
+};
+
+/* ---- answers of our own ---- */
+
+static void answer(struct exchange *ex, const struct page *page)
+{
+    if (page_respond(ex, page) < 0)
+        exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
+}
+
+static void answer_no_route(struct edge_worker *w, struct exchange *ex, const char *hostname)
+{
+    metric_add(w->metrics, EDGE_no_route, 1);
+    answer(ex,
+           &(struct page){
+               .status = 404,
+               .code = 1001,
+               .title = "No tunnel serves this hostname",
+               .text = arena_fmt(&ex->arena, "This edge has no route for \"%s\".", hostname),
+               .next =
+                   "If it is yours: adit tunnel route dns TUNNEL HOSTNAME. Quick tunnels end five "
+                   "minutes after their connector went away.",
+               .hop = HOP_EDGE,
+           });
+}
+
+static void answer_no_link(struct edge_worker *w, struct exchange *ex)
+{
+    metric_add(w->metrics, EDGE_no_link, 1);
+    answer(
+        ex,
+        &(struct page){
+            .status = 530,
+            .code = 1033,
+            .title = "The tunnel has no connector",
+            .text =
+                "The hostname is known, but no connector of its tunnel is connected to this edge.",
+            .next =
+                "If it is yours: start it with adit tunnel run, and see adit tunnel info for its "
+                "connectors.",
+            .hop = HOP_TUNNEL,
+        });
+}
+
+static void answer_connector_error(struct edge_worker *w, struct exchange *ex,
+                                   const struct tunnel_client *c)
+{
+    metric_add(w->metrics, EDGE_connector_failed, 1);
+    ex->verdict = (struct verdict){ .err = ERR_ORIGIN, .hop = HOP_ORIGIN, .text = c->cause };
+    answer(ex, &(struct page){
+                   .status = c->is_rate_limited ? 429 : 502,
+                   .code = c->is_rate_limited ? 1015 : 1034,
+                   .title = c->is_rate_limited ? "The connector takes no more flows now"
+                                               : "The origin cannot be reached",
+                   .text = c->cause,
+                   .next = "The connector is connected, but the service behind it did not answer. "
+                           "Check that the "
+                           "service runs and that the ingress rule's address is right.",
+                   .hop = HOP_ORIGIN,
+               });
+}
+
+static void answer_link_lost(struct edge_worker *w, struct exchange *ex, int why)
+{
+    metric_add(w->metrics, EDGE_tunnel_failed, 1);
+    ex->verdict = (struct verdict){ .err = why,
+                                    .hop = HOP_TUNNEL,
+                                    .text = "the tunnel's connection broke off" };
+    answer(ex, &(struct page){
+                   .status = why == ERR_TIMEOUT ? 504 : 502,
+                   .code = 1035,
+                   .title = "The connection to the connector broke off",
+                   .text = err_text(why),
+                   .next = "It comes back by itself; ask again.",
+                   .hop = HOP_TUNNEL,
+               });
+}
+
+/* ---- one attempt ---- */
+
+static void attempt_end(struct dispatch *d)
+{
+    tunnel_client_done(&d->client);
+    if (d->link != NULL)
+        atomic_fetch_sub_explicit(&d->link->in_flight, 1, memory_order_relaxed);
+    link_unref(d->link);
+    d->link = NULL;
+}
+
+static int open_stream(struct dispatch *d, struct stream **ret)
+{
+    struct edge_worker *w = d->worker;
+    if (d->link->worker == w->index) {
+        struct session *s = session_find(w, d->link->id);
+        return s != NULL ? session_open_stream(s, &d->task, ret) : ERR_CLOSED;
+    }
+    struct bridge_request *request =
+        bridge_request_new(&w->edge->workers[d->link->worker], d->link->id);
+    if (request == NULL)
+        return ERR_NOMEM;
+    metric_add(w->metrics, EDGE_crossed, 1);
+    return cross_open(w->loop, &d->task, d->link->mailbox, bridge_accept, bridge_drop, request,
+                      ret);
+}
+
+/* Picks a link and starts on it: 0, ERR_NOLINK when there is none left. */
+static int attempt_start(struct dispatch *d)
+{
+    struct edge_worker *w = d->worker;
+    for (;;) {
+        struct link *l =
+            link_table_pick(w->links, &d->tunnel, w->index, loop_rng(w->loop), &d->tried);
+        if (l == NULL || d->tried.count == LINK_TRIES_MAX)
+            return ERR_NOLINK;
+        d->tried.ids[d->tried.count++] = l->id;
+        d->link = link_ref(l);
+        atomic_fetch_add_explicit(&l->in_flight, 1, memory_order_relaxed);
+        struct stream *s;
+        int r = open_stream(d, &s);
+        if (r == 0)
+            r = tunnel_client_init(&d->client, d->ex, s);
+        if (r == 0) {
+            d->ex->at.linked = loop_now(w->loop);
+            return 0;
+        }
+        log_debug("link could not take an exchange", LSTR("connection", l->connection), LERR(r));
+        attempt_end(d);
+    }
+}
+
+static bool may_repeat(const struct dispatch *d, int why)
+{
+    static const struct slice SAFE[] = {
+        { (const uint8_t *)"GET", 3 },     { (const uint8_t *)"HEAD", 4 },
+        { (const uint8_t *)"OPTIONS", 7 }, { (const uint8_t *)"PUT", 3 },
+        { (const uint8_t *)"DELETE", 6 },  { (const uint8_t *)"TRACE", 5 },
+    };
+    if (!err_repeats(why) || !tunnel_client_is_fresh(&d->client))
+        return false;
+    for (size_t i = 0; i < sizeof SAFE / sizeof SAFE[0]; i++)
+        if (slice_eq(d->ex->request.method, SAFE[i]))
+            return true;
+    return false;
+}
+
+/* ---- the right side ---- */
+
+static void leave(struct dispatch *d)
+{
+    struct exchange *ex = d->ex;
+    attempt_end(d);
+    task_done(&d->task);
+    exchange_leave(ex, EX_RIGHT); /* d lives in the exchange's arena: not to be touched any more */
+}
+
+static void fail(struct dispatch *d, int why)
+{
+    struct exchange *ex = d->ex;
+    if (ex->response != NULL)
+        exchange_fail(ex, why == ERR_EOF ? ERR_CUT : why, HOP_TUNNEL, "the response broke off");
+    else if (why == ERR_NOLINK)
+        answer_no_link(d->worker, ex);
+    else if (why == ERR_ORIGIN)
+        answer_connector_error(d->worker, ex, &d->client);
+    else
+        answer_link_lost(d->worker, ex, why);
+    leave(d);
+}
+
+static void dispatch_run(struct task *t)
+{
+    struct dispatch *d = container_of(t, struct dispatch, task);
+    if (exchange_has_failed(d->ex) || exchange_has_left(d->ex, EX_LEFT)) {
+        leave(d);
+        return;
+    }
+    for (;;) {
+        int r = d->link != NULL ? 0 : attempt_start(d);
+        if (r == 0)
+            r = tunnel_client_run(&d->client);
+        if (r == ERR_AGAIN)
+            return;
+        if (r == 0) {
+            leave(d);
+            return;
+        }
+        if (!may_repeat(d, r)) {
+            fail(d, r);
+            return;
+        }
+        log_info("exchange moves to another link", LSTR("request", d->ex->id),
+                 LSTR("connection", d->link->connection), LERR(r));
+        metric_add(d->worker->metrics, EDGE_repeated, 1);
+        attempt_end(d);
+    }
+}
+
+/* Host without port, in lower case, as a string in the arena; NULL when memory is short. */
+static char *hostname_of(struct exchange *ex)
+{
+    struct slice host = ex->request.host;
+    size_t colon = slice_find_last(host, ':');
+    if (colon < host.n && (host.n == 0 || host.p[0] != '[' || host.p[colon - 1] == ']'))
+        host.n = colon;
+    char *name = arena_str(&ex->arena, host);
+    for (char *c = name; c != NULL && *c != 0; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c |= 0x20;
+    return name;
+}
+
+void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
+{
+    struct edge_worker *w = ctx;
+    metric_add(w->metrics, EDGE_requests, 1);
+    metric_add(w->metrics, EDGE_exchanges, 1);
+    struct dispatch *d = arena_alloc(&ex->arena, sizeof *d);
+    char *hostname = hostname_of(ex);
+    if (d == NULL || hostname == NULL ||
+        forward_request(ex, h1_conn_peer(conn), h1_conn_scheme(conn)) < 0) {
+        exchange_fail(ex, ERR_LIMIT, HOP_EDGE,
+                      "the request has too many or too large header fields");
+        return;
+    }
+    ex->user = hostname;
+    if (ex->request.upgrade == UPGRADE_CONNECT) {
+        exchange_fail(ex, ERR_UNSUPPORTED, HOP_EDGE, "CONNECT is not offered on this hostname");
+        return;
+    }
+    if (w->snapshot == NULL || !snapshot_route(w->snapshot, slice_str(hostname), &d->tunnel)) {
+        answer_no_route(w, ex, hostname);
+        return;
+    }
+    ex->at.routed = loop_now(w->loop);
+    d->worker = w;
+    d->ex = ex;
+    d->hostname = hostname;
+    task_init(&d->task, w->loop, dispatch_run);
+    exchange_attach(ex, &d->task);
+    dispatch_run(&d->task);
+}
+
+void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn)
+{
+    struct edge_worker *w = ctx;
+    unsigned status = ex->response != NULL ? ex->response->status : 0;
+    metric_add(w->metrics, EDGE_exchanges, -1);
+    metric_add(w->metrics, EDGE_bytes_up, (int64_t)ex->bytes_up);
+    metric_add(w->metrics, EDGE_bytes_down, (int64_t)ex->bytes_down);
+    if (status >= 100 && status < 600)
+        metric_add(w->metrics, EDGE_responses_1xx + status / 100 - 1, 1);
+    if (ex->verdict.err == ERR_CANCELED)
+        metric_add(w->metrics, EDGE_visitor_gone, 1);
+    if (!log_is_on(LOG_DEBUG))
+        return;
+    char peer[ADDR_TEXT_BYTES];
+    log_debug("request", LSTR("request", ex->id),
+              LSTR("visitor", addr_text(h1_conn_peer(conn), peer)), LSTR("hostname", ex->user),
+              LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
+              LU64("status", status), LU64("up", ex->bytes_up), LU64("down", ex->bytes_down),
+              LU64("us", ex->at.done > ex->at.received
+                             ? (ex->at.done - ex->at.received) / NSEC_PER_USEC
+                             : 0),
+              LSTR("verdict", err_name(ex->verdict.err)), LSTR("hop", hop_name(ex->verdict.hop)));
+}

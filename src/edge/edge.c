@@ -1,0 +1,227 @@
+#include "edge/edge.h"
+
+#include <semaphore.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "edge/edge_int.h"
+#include "edge/edge_worker.h"
+
+static const struct metric_desc METRICS[] = {
+#define METRIC(k, field, n, l, h) { .name = n, .help = h, .kind = METRIC_##k, .labels = l },
+#include "edge/metrics.def"
+#undef METRIC
+};
+
+/* ---- calls that run on a worker's thread while the caller waits ---- */
+
+struct call {
+    struct mail mail;
+    struct edge_worker *worker;
+    int (*run)(struct edge_worker *, struct fault *);
+    struct fault *fault;
+    int result;
+    sem_t over;
+};
+
+static void call_deliver(struct mail *m)
+{
+    struct call *c = container_of(m, struct call, mail);
+    c->result = c->run(c->worker, c->fault);
+    (void)sem_post(&c->over);
+}
+
+static void call_drop(struct mail *m)
+{
+    struct call *c = container_of(m, struct call, mail);
+    c->result = ERR_CLOSED;
+    (void)sem_post(&c->over);
+}
+
+/* Runs on the worker and waits for the result. Only while starting and stopping. */
+static int call_worker(struct edge_worker *w, int (*run)(struct edge_worker *, struct fault *),
+                       struct fault *fault)
+{
+    struct call c = {
+        .mail = { .deliver = call_deliver, .drop = call_drop },
+        .worker = w,
+        .run = run,
+        .fault = fault,
+    };
+    (void)sem_init(&c.over, 0, 0);
+    mailbox_post(w->mailbox, &c.mail);
+    while (sem_wait(&c.over) < 0)
+        continue; /* interrupted by a signal */
+    (void)sem_destroy(&c.over);
+    return c.result;
+}
+
+/* ---- start and stop ---- */
+
+static int start_threads(struct edge *e)
+{
+    for (unsigned i = 0; i < e->conf.workers; i++) {
+        struct edge_worker *w = &e->workers[i];
+        char name[16];
+        w->edge = e;
+        w->index = i;
+        w->metrics = metric_set_new(METRICS, EDGE_METRICS_COUNT);
+        (void)snprintf(name, sizeof name, "edge-%u", i);
+        int r = worker_start(name, edge_worker_init, edge_worker_done, w, &w->thread);
+        if (r < 0) {
+            free(w->metrics);
+            return r;
+        }
+        w->mailbox = e->mailboxes[i] = worker_mailbox(w->thread);
+        e->count++;
+    }
+    return 0;
+}
+
+static int open_all(struct edge *e, struct fault *fault)
+{
+    struct slice chain = slice_str(e->chain_pem), key = slice_str(e->key_pem);
+    int r = quic_creds_server(chain, key, &e->quic_creds, fault);
+    /* Worker 0 resolves ports of 0; the others bind what it got. */
+    for (unsigned i = 0; i < e->count && r == 0; i++)
+        r = call_worker(&e->workers[i], edge_worker_open, fault);
+    return r;
+}
+
+int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addrs *ret_addrs,
+               struct fault *fault)
+{
+    struct edge *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    e->conf = *conf;
+    e->chain_pem = slice_dup(conf->chain_pem);
+    e->key_pem = slice_dup(conf->key_pem);
+    e->addrs = (struct edge_addrs){ conf->tunnel, conf->http, conf->https };
+    e->workers = calloc(conf->workers, sizeof *e->workers);
+    e->mailboxes = calloc(conf->workers, sizeof(struct mailbox *));
+    e->endpoints = calloc(conf->workers, sizeof(struct quic_endpoint *));
+    int r = ERR_NOMEM;
+    if (e->workers != NULL && e->mailboxes != NULL && e->endpoints != NULL)
+        r = start_threads(e);
+    if (r < 0)
+        (void)fault_set(fault, r, "the edge's threads could not be started: %s", err_text(r));
+    else
+        r = open_all(e, fault);
+    if (r < 0) {
+        edge_stop(e);
+        return r;
+    }
+    *ret = e;
+    *ret_addrs = e->addrs;
+    return 0;
+}
+
+void edge_stop(struct edge *e)
+{
+    if (e == NULL)
+        return;
+    /* Every worker closes before any thread ends: crossings between them come to an orderly end. */
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_close, NULL);
+    for (unsigned i = 0; i < e->count; i++)
+        worker_stop(e->workers[i].thread);
+    for (unsigned i = 0; i < e->count; i++) {
+        worker_join(e->workers[i].thread);
+        free(e->workers[i].metrics);
+    }
+    quic_creds_unref(e->quic_creds);
+    if (e->key_pem != NULL)
+        explicit_bzero(e->key_pem, strlen(e->key_pem));
+    free(e->chain_pem);
+    free(e->key_pem);
+    free(e->workers);
+    free(e->mailboxes);
+    free(e->endpoints);
+    free(e);
+}
+
+/* ---- messages ---- */
+
+struct publication {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct snapshot *snapshot;
+};
+
+static void publication_drop(struct mail *m)
+{
+    struct publication *p = container_of(m, struct publication, mail);
+    snapshot_unref(p->snapshot);
+    free(p);
+}
+
+static void publication_deliver(struct mail *m)
+{
+    struct publication *p = container_of(m, struct publication, mail);
+    struct snapshot *old = p->worker->snapshot;
+    p->worker->snapshot = p->snapshot;
+    snapshot_unref(old);
+    free(p);
+}
+
+void edge_publish(struct edge *e, struct snapshot *s)
+{
+    for (unsigned i = 0; i < e->count; i++) {
+        struct publication *p = malloc(sizeof *p);
+        if (p == NULL)
+            abort();
+        *p = (struct publication){
+            .mail = { .deliver = publication_deliver, .drop = publication_drop },
+            .worker = &e->workers[i],
+            .snapshot = snapshot_ref(s),
+        };
+        mailbox_post(e->mailboxes[i], &p->mail);
+    }
+}
+
+struct closing {
+    struct mail mail;
+    struct edge_worker *worker;
+    uint64_t link;
+};
+
+static void closing_drop(struct mail *m)
+{
+    free(container_of(m, struct closing, mail));
+}
+
+static void closing_deliver(struct mail *m)
+{
+    struct closing *c = container_of(m, struct closing, mail);
+    struct session *s = session_find(c->worker, c->link);
+    if (s != NULL)
+        session_close(s, "closed by the control plane");
+    free(c);
+}
+
+void edge_close_link(struct edge *e, uint64_t link)
+{
+    unsigned worker = LINK_WORKER(link);
+    struct closing *c = worker < e->count ? malloc(sizeof *c) : NULL;
+    if (c == NULL)
+        return;
+    *c = (struct closing){
+        .mail = { .deliver = closing_deliver, .drop = closing_drop },
+        .worker = &e->workers[worker],
+        .link = link,
+    };
+    mailbox_post(e->mailboxes[worker], &c->mail);
+}
+
+void edge_metrics(struct edge *e, struct strb *to)
+{
+    struct metric_set **sets = calloc(e->count, sizeof(struct metric_set *));
+    if (sets == NULL)
+        return;
+    for (unsigned i = 0; i < e->count; i++)
+        sets[i] = e->workers[i].metrics;
+    metric_page(to, sets, e->count);
+    free(sets);
+}

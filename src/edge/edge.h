@@ -1,0 +1,43 @@
+#pragma once
+/* The edge: N workers, each with its own visitors' listeners, QUIC endpoint and tables. Made, fed
+ * and stopped by one thread (the program's); everything between threads goes by mail. Two edges can
+ * live in one process. */
+#include "base/fault.h"
+#include "base/metric.h"
+#include "edge/plane.h"
+#include "model/snapshot.h"
+#include "net/addr.h"
+
+struct edge;
+
+struct edge_conf {
+    unsigned workers;
+    struct addr tunnel, http, https; /* port 0 = any; size 0 = not listened to */
+    struct slice chain_pem, key_pem; /* certificate of visitors' TLS and of the tunnel; copied */
+    uint8_t quic_secret[32];
+    struct plane plane;
+    size_t visitors_max; /* of one worker; 0 = limits.h */
+    nsec drain;          /* how long edge_drain lets exchanges go on */
+};
+
+struct edge_addrs {
+    struct addr tunnel, http, https;
+};
+
+/* Binds everything and starts to serve, from an empty snapshot. The fault names the address that
+ * could not be had. */
+int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addrs *ret_addrs,
+               struct fault *fault) __attribute__((warn_unused_result));
+/* Every worker goes over to this snapshot; a reference of its own is taken for each. Any thread. */
+void edge_publish(struct edge *e, struct snapshot *s);
+/* Closes the connection behind a link. Any thread. */
+void edge_close_link(struct edge *e, uint64_t link);
+/* Stops accepting visitors and tells kept-alive ones to go; exchanges under way go on. `drained`
+ * (mail of the caller, posted to `reply` once) tells when the last is through or conf.drain is
+ * over. */
+void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained);
+/* Closes what is left, stops the threads, frees. NULL is accepted. */
+void edge_stop(struct edge *e);
+
+/* Sum over all workers, appended as a Prometheus page. Any thread. */
+void edge_metrics(struct edge *e, struct strb *to);

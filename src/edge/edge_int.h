@@ -1,0 +1,81 @@
+#pragma once
+/* What the files of edge/ share: one worker's state. Everything here belongs to that worker's
+ * thread. */
+#include "base/map.h"
+#include "edge/edge.h"
+#include "edge/link.h"
+#include "http/h1_server.h"
+#include "mux/quic.h"
+#include "net/cross.h"
+#include "net/tcp.h"
+#include "net/tls.h"
+#include "net/worker.h"
+
+enum edge_metric {
+#define METRIC(kind, field, ...) EDGE_##field,
+#include "edge/metrics.def"
+#undef METRIC
+    EDGE_METRICS_COUNT
+};
+
+struct edge_worker {
+    struct edge *edge;
+    unsigned index;
+    struct worker *thread;
+    struct mailbox *mailbox;
+    struct loop *loop;
+    struct task accept; /* listeners, endpoint, visitors that ended */
+    struct tcp_listener *http, *https;
+    struct quic_endpoint *quic;
+    struct tls_creds *tls;
+    struct h1_group visitors;
+    struct list handshakes; /* visitors whose TLS handshake is under way */
+    size_t handshake_count;
+    struct list sessions; /* connectors' connections */
+    struct map sessions_by_id;
+    struct link_table *links;
+    struct snapshot *snapshot; /* a reference of our own; NULL before the first */
+    struct metric_set *metrics;
+    uint64_t serial; /* of the last session */
+    bool is_draining;
+    struct task drain;
+    struct deadline drain_end;
+    struct edge_drain *drained; /* who waits for the drain, or NULL */
+};
+
+struct edge {
+    struct edge_conf conf;
+    char *chain_pem, *key_pem;
+    struct edge_addrs addrs;
+    unsigned count;
+    struct edge_worker *workers;
+    struct mailbox **mailboxes; /* of each worker, for packets that land elsewhere */
+    struct quic_endpoint *
+        *endpoints; /* likewise; each written and read on its own worker's thread */
+    struct quic_creds *quic_creds;
+};
+
+/* visitor.c */
+int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer, bool is_tls);
+void visitors_abort(struct edge_worker *w);
+
+/* dispatch.c: the h1_route of visitors */
+void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
+void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
+
+/* session.c */
+struct session;
+int session_open(struct edge_worker *w, struct quic_conn *conn);
+/* A new stream of the session's connection for one exchange: 0, ERR_AGAIN (no credit), or the
+ * connection's error. */
+int session_open_stream(struct session *s, struct task *owner, struct stream **ret)
+    __attribute__((warn_unused_result));
+struct session *session_find(struct edge_worker *w, uint64_t id);
+void session_close(struct session *s, const char *why);
+void sessions_abort(struct edge_worker *w);
+
+/* bridge.c: a stream from another worker, joined to a link of this one */
+struct bridge_request;
+struct bridge_request *bridge_request_new(struct edge_worker *where, uint64_t link);
+void bridge_accept(void *ctx, struct loop *loop, struct stream *far_end);
+void bridge_drop(void *ctx);

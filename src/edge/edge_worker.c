@@ -1,0 +1,245 @@
+#include "edge/edge_worker.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+static void accept_run(struct task *t);
+static void drain_run(struct task *t);
+
+int edge_worker_init(void *ctx, struct loop *loop)
+{
+    struct edge_worker *w = ctx;
+    w->loop = loop;
+    task_init(&w->accept, loop, accept_run);
+    task_init(&w->drain, loop, drain_run);
+    list_init(&w->handshakes);
+    list_init(&w->sessions);
+    map_init(&w->sessions_by_id);
+    h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
+    w->visitors.done = dispatch_done;
+    w->links = link_table_new();
+    return w->links != NULL ? 0 : ERR_NOMEM;
+}
+
+void edge_worker_done(void *ctx)
+{
+    struct edge_worker *w = ctx;
+    link_table_free(w->links);
+    map_done(&w->sessions_by_id);
+    snapshot_unref(w->snapshot);
+    tls_creds_unref(w->tls);
+    task_done(&w->accept);
+    task_done(&w->drain);
+}
+
+/* ---- opening ---- */
+
+static int open_listener(struct edge_worker *w, const char *what, struct addr *addr,
+                         struct tcp_listener **ret, struct fault *fault)
+{
+    if (addr->size == 0)
+        return 0;
+    struct tcp_listen_opts opts = { .reuse_port = w->edge->conf.workers > 1, .fd = -1 };
+    char text[ADDR_TEXT_BYTES];
+    struct addr got;
+    int r = tcp_listen(w->loop, addr, &opts, &w->accept, ret, &got);
+    if (r == ERR_BUSY)
+        return fault_set(fault, r,
+                         "%s is in use by another program; choose another address with --%s",
+                         addr_text(addr, text), what);
+    if (r == ERR_DENIED)
+        return fault_set(fault, r,
+                         "%s may not be bound by this user; choose a port above 1023 with --%s",
+                         addr_text(addr, text), what);
+    if (r < 0)
+        return fault_set(fault, r, "%s (--%s) could not be bound: %s", addr_text(addr, text), what,
+                         err_text(r));
+    *addr = got;
+    return 0;
+}
+
+static int open_quic(struct edge_worker *w, struct fault *fault)
+{
+    struct edge *e = w->edge;
+    struct quic_listen_opts opts = {
+        .conf = { .creds = e->quic_creds, .alpn = "argotunnel", .datagrams = true, .pmtud = true },
+        .worker = w->index,
+        .workers = e->conf.workers,
+        .peers = e->mailboxes,
+        .endpoints = e->endpoints,
+        .fd = -1,
+    };
+    memcpy(opts.secret, e->conf.quic_secret, sizeof opts.secret);
+    char text[ADDR_TEXT_BYTES];
+    struct addr got;
+    int r = quic_listen(w->loop, &e->addrs.tunnel, &opts, &w->accept, &w->quic, &got);
+    if (r == ERR_BUSY)
+        return fault_set(
+            fault, r, "UDP %s is in use by another program; choose another address with --tunnel",
+            addr_text(&e->addrs.tunnel, text));
+    if (r < 0)
+        return fault_set(fault, r, "UDP %s (--tunnel) could not be bound: %s",
+                         addr_text(&e->addrs.tunnel, text), err_text(r));
+    e->endpoints[w->index] = w->quic;
+    e->addrs.tunnel = got;
+    return 0;
+}
+
+int edge_worker_open(struct edge_worker *w, struct fault *fault)
+{
+    static const char *const ALPN[] = { "http/1.1", NULL };
+    struct edge *e = w->edge;
+    struct tls_server_pair pair = { .chain_pem = slice_str(e->chain_pem),
+                                    .key_pem = slice_str(e->key_pem) };
+    int r = tls_creds_server(&pair, 1, ALPN, &w->tls, fault);
+    if (r == 0)
+        r = open_listener(w, "http", &e->addrs.http, &w->http, fault);
+    if (r == 0)
+        r = open_listener(w, "https", &e->addrs.https, &w->https, fault);
+    if (r == 0)
+        r = open_quic(w, fault);
+    return r;
+}
+
+/* ---- serving ---- */
+
+static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener, bool is_tls)
+{
+    size_t max = w->edge->conf.visitors_max > 0 ? w->edge->conf.visitors_max : VISITORS_MAX;
+    for (unsigned step = 0; listener != NULL && step < ACCEPT_STEP; step++) {
+        struct stream *s;
+        struct addr peer;
+        if (tcp_accept(listener, NULL, &s, &peer) < 0)
+            return;
+        if (w->visitors.count + w->handshake_count >= max) {
+            metric_add(w->metrics, EDGE_visitors_refused, 1);
+            log_warn("visitor refused: too many connections", LU64("limit", max));
+            stream_abort(s, ERR_LIMIT);
+            stream_release(s);
+            continue;
+        }
+        if (visitor_open(w, s, &peer, is_tls) < 0) {
+            stream_abort(s, ERR_NOMEM);
+            stream_release(s);
+        }
+    }
+    if (listener != NULL)
+        task_wake(&w->accept);
+}
+
+static void accept_run(struct task *t)
+{
+    struct edge_worker *w = container_of(t, struct edge_worker, accept);
+    if (!w->is_draining) {
+        accept_visitors(w, w->http, false);
+        accept_visitors(w, w->https, true);
+    }
+    struct quic_conn *conn;
+    while (w->quic != NULL && (conn = quic_accept(w->quic, NULL)) != NULL)
+        if (session_open(w, conn) < 0)
+            quic_conn_release(conn);
+    int64_t count = (int64_t)(w->visitors.count + w->handshake_count);
+    atomic_store_explicit(&w->metrics->cells[EDGE_visitors], count, memory_order_relaxed);
+    if (w->is_draining)
+        task_wake(&w->drain);
+}
+
+/* ---- draining ---- */
+
+/* Counts the workers that are not through yet; whoever is last mails the answer. */
+struct edge_drain {
+    _Atomic unsigned left;
+    struct mailbox *reply;
+    struct mail *drained;
+};
+
+struct drain_mail {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct edge_drain *drain;
+};
+
+static void drain_over(struct edge_drain *d)
+{
+    if (atomic_fetch_sub(&d->left, 1) != 1)
+        return;
+    mailbox_post(d->reply, d->drained);
+    mailbox_unref(d->reply);
+    free(d);
+}
+
+static void drain_run(struct task *t)
+{
+    struct edge_worker *w = container_of(t, struct edge_worker, drain);
+    bool is_late = deadline_take(&w->drain_end);
+    if (w->drained == NULL || (w->visitors.count + w->handshake_count > 0 && !is_late))
+        return;
+    if (is_late)
+        log_warn("drain time is over: closing what is left", LU64("visitors", w->visitors.count));
+    deadline_clear(&w->drain_end);
+    drain_over(w->drained);
+    w->drained = NULL;
+}
+
+static void drain_deliver(struct mail *m)
+{
+    struct drain_mail *d = container_of(m, struct drain_mail, mail);
+    struct edge_worker *w = d->worker;
+    w->is_draining = true;
+    tcp_listener_close(w->http);
+    tcp_listener_close(w->https);
+    w->http = w->https = NULL;
+    quic_endpoint_stop(w->quic);
+    h1_group_drain(&w->visitors);
+    w->drained = d->drain;
+    deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + w->edge->conf.drain);
+    task_wake(&w->drain);
+    free(d);
+}
+
+static void drain_drop(struct mail *m)
+{
+    struct drain_mail *d = container_of(m, struct drain_mail, mail);
+    drain_over(d->drain);
+    free(d);
+}
+
+void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained)
+{
+    struct edge_drain *all = calloc(1, sizeof *all);
+    if (all == NULL)
+        abort();
+    atomic_init(&all->left, e->count);
+    all->reply = mailbox_ref(reply);
+    all->drained = drained;
+    for (unsigned i = 0; i < e->count; i++) {
+        struct drain_mail *d = calloc(1, sizeof *d);
+        if (d == NULL)
+            abort();
+        d->mail = (struct mail){ .deliver = drain_deliver, .drop = drain_drop };
+        d->worker = &e->workers[i];
+        d->drain = all;
+        mailbox_post(e->mailboxes[i], &d->mail);
+    }
+}
+
+int edge_worker_close(struct edge_worker *w, struct fault *fault)
+{
+    (void)fault;
+    w->is_draining = true;
+    deadline_clear(&w->drain_end);
+    if (w->drained != NULL)
+        drain_over(w->drained);
+    w->drained = NULL;
+    tcp_listener_close(w->http);
+    tcp_listener_close(w->https);
+    w->http = w->https = NULL;
+    visitors_abort(w);
+    h1_group_abort(&w->visitors);
+    sessions_abort(w);
+    quic_endpoint_free(w->quic);
+    w->quic = NULL;
+    return 0;
+}

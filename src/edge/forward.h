@@ -1,0 +1,15 @@
+#pragma once
+/* The filter that tells the origin who asks: forwarded headers as the reference's edge sets them.
+ * Loop thread. */
+#include "http/exchange.h"
+#include "net/addr.h"
+
+#define RAY_BYTES 24
+
+/* "<16 hex digits>-ADT": the request id in the shape of Cf-Ray. Returns text. */
+char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES]);
+/* Replaces what a visitor might have forged and adds Cf-Ray, Cf-Connecting-IP, Cf-Visitor,
+ * X-Forwarded-For, X-Forwarded-Proto, Cdn-Loop; and Accept-Encoding where there is none, because
+ * the reference's connector would add gzip. ERR_LIMIT, ERR_NOMEM. */
+int forward_request(struct exchange *ex, const struct addr *visitor, const char *scheme)
+    __attribute__((warn_unused_result));

@@ -1,0 +1,51 @@
+#pragma once
+/* What every worker knows of a link (the edge's side of a connection): who it belongs to, where it
+ * lives, how busy it is. The worker that owns the QUIC connection makes it; the others hold counted
+ * references and reach the link by mail. */
+#include <stdatomic.h>
+
+#include "base/text.h"
+#include "net/loop.h"
+
+struct link {
+    _Atomic unsigned refs;
+    uint64_t id; /* worker number in the upper 16 bits, a serial number below */
+    unsigned worker;
+    struct mailbox *mailbox; /* of that worker, counted */
+    struct uuid tunnel, connector;
+    uint8_t index;                    /* connIndex */
+    char connection[UUID_TEXT_BYTES]; /* the connection's uuid, for logs */
+    _Atomic uint32_t in_flight; /* exchanges, from all workers; relaxed: a hint for the choice */
+    _Atomic bool is_draining;   /* unregistered: no new exchange */
+};
+
+struct link *link_new(uint64_t id, unsigned worker, struct mailbox *mailbox);
+struct link *link_ref(struct link *l);
+void link_unref(struct link *l); /* NULL is accepted; any thread */
+
+#define LINK_ID(worker, serial) ((uint64_t)(worker) << 48 | (serial))
+#define LINK_WORKER(id)         ((unsigned)((id) >> 48))
+
+/* A worker's own copy of who serves which tunnel. One thread. */
+struct link_table;
+struct link_table *link_table_new(void);
+void link_table_free(struct link_table *t); /* NULL is accepted */
+/* Takes a reference of its own. ERR_EXISTS, ERR_NOMEM. */
+int link_table_add(struct link_table *t, struct link *l) __attribute__((warn_unused_result));
+void link_table_remove(struct link_table *t, uint64_t id);
+/* The link by id, borrowed, or NULL. */
+struct link *link_table_find(struct link_table *t, uint64_t id);
+
+/* Links to avoid because they failed this very exchange. */
+#define LINK_TRIES_MAX 4
+struct link_tried {
+    uint64_t ids[LINK_TRIES_MAX];
+    unsigned count;
+};
+
+/* The least loaded link of a tunnel that is not draining and not tried; one of worker `near` is
+ * preferred unless it has clearly more to do. NULL when there is none. Borrowed. */
+struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
+                             struct rng *rng, const struct link_tried *tried);
+/* Whether the tunnel has a link at all. */
+bool link_table_serves(const struct link_table *t, const struct uuid *tunnel);

@@ -1,0 +1,502 @@
+#include "http/h1_server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "http/h1_body.h"
+#include "http/h1_head.h"
+#include "http/page.h"
+#include "http/status.h"
+
+#define IN_BYTES_MAX       (HEAD_BYTES_MAX + READ_STEP_BYTES)
+#define OUT_BYTES_MAX      (HEAD_BYTES_MAX + BODY_BYTES_MAX + 4096)
+#define PIPELINE_BYTES_MAX 16384 /* read ahead while an answer is under way */
+#define LINGER_NSEC                                                                                \
+    (2 * NSEC_PER_SEC) /* for the last answer to arrive before a reset could destroy it */
+#define STALL_NSEC (120 * NSEC_PER_SEC) /* a visitor that takes nothing for so long is gone */
+
+enum conn_state {
+    CONN_IDLE, /* no byte of a request yet */
+    CONN_HEAD, /* some */
+    CONN_EXCHANGE,
+    CONN_LINGER, /* finished; what still arrives is dropped */
+    CONN_OVER,
+};
+
+struct h1_conn {
+    struct list node;
+    struct h1_group *group;
+    struct task task;
+    struct deadline deadline;
+    struct stream *s;
+    struct addr peer;
+    const char *scheme;
+    struct buf in, out;
+    enum conn_state state;
+    struct http1_scan scan; /* how far the search for the head's end went */
+    struct exchange *ex;
+    struct h1_reader reader; /* the request's body */
+    struct h1_writer writer; /* the response's body */
+    bool head_sent, continue_sent;
+    bool keeps_alive; /* after this exchange */
+    bool in_over;     /* the visitor finished its direction */
+    bool is_1_0;
+    size_t lingered;
+    uint64_t requests;
+    struct reaper reaper;
+};
+
+static void conn_run(struct task *t);
+
+/* ---- group ---- */
+
+void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1_route *route,
+                   void *ctx)
+{
+    *g = (struct h1_group){
+        .loop = loop,
+        .owner = owner,
+        .route = route,
+        .ctx = ctx,
+        .idle = VISITOR_IDLE_MS * NSEC_PER_MSEC,
+        .head = VISITOR_HEAD_MS * NSEC_PER_MSEC,
+    };
+    list_init(&g->conns);
+}
+
+void h1_group_drain(struct h1_group *g)
+{
+    g->is_draining = true;
+    list_each(it, &g->conns)
+    {
+        task_wake(&container_of(it, struct h1_conn, node)->task);
+    }
+}
+
+const struct addr *h1_conn_peer(const struct h1_conn *c)
+{
+    return &c->peer;
+}
+
+const char *h1_conn_scheme(const struct h1_conn *c)
+{
+    return c->scheme;
+}
+
+uint64_t h1_conn_requests(const struct h1_conn *c)
+{
+    return c->requests;
+}
+
+/* ---- life ---- */
+
+static void conn_reap(struct reaper *r)
+{
+    struct h1_conn *c = container_of(r, struct h1_conn, reaper);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    free(c);
+}
+
+int h1_serve(struct h1_group *g, struct stream *transport, const struct addr *peer,
+             const char *scheme)
+{
+    struct h1_conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return ERR_NOMEM;
+    c->group = g;
+    c->s = transport;
+    c->peer = *peer;
+    c->scheme = scheme;
+    task_init(&c->task, g->loop, conn_run);
+    transport->owner = &c->task;
+    buf_init(&c->in, loop_chunks(g->loop), IN_BYTES_MAX);
+    buf_init(&c->out, loop_chunks(g->loop), OUT_BYTES_MAX);
+    list_push_back(&g->conns, &c->node);
+    g->count++;
+    deadline_set(&c->deadline, &c->task, loop_now(g->loop) + g->idle);
+    task_wake(&c->task);
+    return 0;
+}
+
+static void exchange_end(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    if (ex == NULL)
+        return;
+    c->ex = NULL;
+    ex->at.done = loop_now(c->group->loop);
+    ex->bytes_up = ex->up.total;
+    if (c->group->done != NULL)
+        c->group->done(c->group->ctx, ex, c);
+    exchange_leave(ex, EX_LEFT);
+}
+
+/* why < 0: the transport is reset; 0: what was written is delivered. */
+static void conn_close(struct h1_conn *c, int why)
+{
+    if (c->state == CONN_OVER)
+        return;
+    if (c->ex != NULL && why < 0 && !exchange_has_failed(c->ex))
+        exchange_fail(c->ex, ERR_CANCELED, HOP_VISITOR, "the visitor went away");
+    exchange_end(c);
+    if (why < 0)
+        stream_abort(c->s, why);
+    else
+        stream_finish(c->s);
+    stream_release(c->s);
+    c->state = CONN_OVER;
+    deadline_clear(&c->deadline);
+    task_done(&c->task);
+    list_remove(&c->node);
+    c->group->count--;
+    task_wake(c->group->owner);
+    loop_reap(c->group->loop, &c->reaper, conn_reap);
+}
+
+void h1_group_abort(struct h1_group *g)
+{
+    list_each(it, &g->conns)
+    {
+        conn_close(container_of(it, struct h1_conn, node), ERR_CLOSED);
+    }
+}
+
+/* The answer is out and the connection shall end: at once when nothing more can come, else after
+ * dropping what still arrives, because a reset would destroy the answer on its way (RFC 9112 §9.6).
+ */
+static void conn_linger(struct h1_conn *c)
+{
+    if (c->in_over || c->reader.is_over) {
+        conn_close(c, 0);
+        return;
+    }
+    stream_finish(c->s);
+    c->state = CONN_LINGER;
+    buf_drop(&c->in, buf_len(&c->in));
+    deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + LINGER_NSEC);
+    task_wake(&c->task);
+}
+
+static int linger_step(struct h1_conn *c)
+{
+    int r = stream_read(c->s, &c->in, READ_STEP_BYTES);
+    if (r == ERR_AGAIN)
+        return ERR_AGAIN;
+    c->lingered += buf_len(&c->in);
+    buf_drop(&c->in, buf_len(&c->in));
+    if (r < 0 || c->lingered > PIPELINE_DRAIN_BYTES_MAX) {
+        conn_close(c, 0);
+        return ERR_CLOSED;
+    }
+    return 0;
+}
+
+/* ---- the head ---- */
+
+/* Answers what cannot be an exchange, and ends the connection. */
+static void refuse(struct h1_conn *c, const struct h1_refusal *refusal)
+{
+    char text[512];
+    int n = snprintf(
+        text, sizeof text,
+        "HTTP/1.1 %u %.*s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+        "Content-Length: %zu\r\n\r\n%s\n",
+        refusal->status, SLICE_FMT(status_reason(refusal->status)), strlen(refusal->text) + 1,
+        refusal->text);
+    log_debug("request refused", LSTR("why", refusal->text), LU64("status", refusal->status));
+    if (buf_put(&c->out, slice_of(text, (size_t)n)) == 0)
+        (void)stream_write(c->s, &c->out);
+    c->reader.is_over = false;
+    conn_linger(c);
+}
+
+static void exchange_begin(struct h1_conn *c, const struct h1_request_info *info)
+{
+    struct exchange *ex = c->ex;
+    c->requests++;
+    c->is_1_0 = info->is_1_0;
+    c->keeps_alive = info->keeps_alive && !c->group->is_draining;
+    c->head_sent = c->continue_sent = false;
+    c->state = CONN_EXCHANGE;
+    h1_reader_init(&c->reader, ex->request.framing, ex->request.length);
+    if (ex->request.framing == FRAMING_NONE && ex->request.upgrade == UPGRADE_NONE)
+        body_end(&ex->up);
+    deadline_clear(&c->deadline);
+    c->group->route(c->group->ctx, ex, c);
+}
+
+/* 0 when an exchange has begun, ERR_AGAIN, or ERR_CLOSED when the connection ended here. */
+static int head_step(struct h1_conn *c)
+{
+    if (buf_is_empty(&c->in))
+        return ERR_AGAIN;
+    if (c->state == CONN_IDLE) {
+        c->state = CONN_HEAD;
+        deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + c->group->head);
+    }
+    struct exchange *ex = exchange_new(c->group->loop, &c->task);
+    if (ex == NULL) {
+        conn_close(c, ERR_NOMEM);
+        return ERR_CLOSED;
+    }
+    struct h1_request_info info;
+    struct h1_refusal refusal;
+    int r = h1_read_request(&c->in, &c->scan, ex, &info, &refusal);
+    if (r < 0) {
+        exchange_leave(ex, EX_LEFT);
+        if (r != ERR_AGAIN)
+            refuse(c, &refusal);
+        return r == ERR_AGAIN ? ERR_AGAIN : ERR_CLOSED;
+    }
+    c->scan = (struct http1_scan){ 0 };
+    ex->request.scheme = slice_str(c->scheme);
+    c->ex = ex;
+    exchange_begin(c, &info);
+    return 0;
+}
+
+/* ---- the exchange ---- */
+
+static bool is_upgraded(const struct h1_conn *c)
+{
+    return c->ex->is_upgraded && c->head_sent;
+}
+
+/* Moves what arrived towards the origin. */
+static int upload_step(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    if (is_upgraded(c)) {
+        if (!ex->up.ended && body_put(&ex->up, &c->in, SIZE_MAX) > 0)
+            exchange_wake_right(ex);
+        if (!ex->up.ended && c->in_over && buf_is_empty(&c->in)) {
+            body_end(&ex->up);
+            exchange_wake_right(ex);
+        }
+        return 0;
+    }
+    if (c->reader.is_over || ex->request.upgrade != UPGRADE_NONE)
+        return 0;
+    uint64_t before = ex->up.total;
+    int r = h1_reader_run(&c->reader, &c->in, &ex->up, &ex->arena, &ex->up_trailers);
+    if (r == 0)
+        body_end(&ex->up);
+    if (ex->up.total != before || r == 0)
+        exchange_wake_right(ex);
+    if (r == ERR_AGAIN && c->in_over && buf_is_empty(&c->in))
+        return ERR_CUT;
+    return r == ERR_AGAIN ? 0 : r;
+}
+
+static int send_interims(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    int r = 0;
+    if (ex->wants_body && ex->request.expects_continue && !c->continue_sent &&
+        ex->response == NULL && !c->reader.is_over && !c->is_1_0) {
+        c->continue_sent = true;
+        r = buf_put(&c->out, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+    }
+    for (; r == 0 && ex->interim != NULL; ex->interim = ex->interim->next)
+        if (!c->is_1_0 && !(ex->interim->status == 100 && c->continue_sent)) {
+            c->continue_sent |= ex->interim->status == 100;
+            r = h1_write_interim(&c->out, ex->interim);
+        }
+    return r;
+}
+
+static int send_head(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    if (ex->response == NULL || c->head_sent)
+        return 0;
+    /* An unread request body would have to be swallowed before the next request: end instead. */
+    if (!c->reader.is_over)
+        c->keeps_alive = false;
+    if (c->group->is_draining || exchange_has_failed(ex))
+        c->keeps_alive = false;
+    if (ex->is_upgraded && ex->request.upgrade == UPGRADE_NONE)
+        return ERR_PROTO;
+    if (!ex->is_upgraded && ex->request.upgrade != UPGRADE_NONE && !ex->up.ended) {
+        body_end(&ex->up);
+        exchange_wake_right(ex);
+    }
+    struct h1_response_opts opts = { .is_1_0 = c->is_1_0 };
+    if (ex->response->framing == FRAMING_STREAM && c->is_1_0)
+        c->keeps_alive = false; /* the end of the connection is the end of the body */
+    opts.keeps_alive = c->keeps_alive;
+    int r = h1_write_response(&c->out, ex->response, &opts);
+    if (r < 0)
+        return r;
+    h1_writer_init(&c->writer,
+                   ex->is_upgraded || c->is_1_0 ? FRAMING_LENGTH : ex->response->framing);
+    c->head_sent = true;
+    return 0;
+}
+
+/* Answers a failure: with a page while that is possible, else by cutting the connection off,
+ * because what broke off must not look complete. */
+static int answer_failure(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    if (ex->response != NULL)
+        return c->head_sent ? ERR_CUT : 0; /* a page is already on its way */
+    struct page page;
+    page_for_verdict(ex, &page);
+    buf_drop(&ex->down.held, buf_len(&ex->down.held));
+    ex->down.ended = false;
+    return page_respond(ex, &page);
+}
+
+/* ERR_AGAIN; 0 when the exchange is over and the next request may be read; ERR_CLOSED when the
+ * connection ended. */
+static int exchange_step(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    int r = upload_step(c);
+    if (r < 0 && !exchange_has_failed(ex))
+        exchange_fail(ex, r, HOP_VISITOR, "the request's body is malformed or was cut off");
+    r = 0;
+    if (exchange_has_failed(ex) && !(ex->response != NULL && ex->down.ended))
+        r = answer_failure(c);
+    if (r == 0)
+        r = send_interims(c);
+    if (r == 0)
+        r = send_head(c);
+    if (r == 0 && c->head_sent) {
+        uint64_t before = buf_len(&ex->down.held);
+        r = h1_writer_run(&c->writer, &ex->down, ex->down_trailers, &c->out);
+        uint64_t moved = before - buf_len(&ex->down.held);
+        ex->bytes_down += moved;
+        if (moved > 0)
+            exchange_wake_right(ex);
+    }
+    if (r < 0) {
+        conn_close(c, r);
+        return ERR_CLOSED;
+    }
+    r = buf_is_empty(&c->out) ? 0 : stream_write(c->s, &c->out);
+    if (r < 0 && r != ERR_AGAIN) {
+        conn_close(c, r);
+        return ERR_CLOSED;
+    }
+    if (!c->head_sent || !body_is_over(&ex->down) || !c->writer.is_over || !buf_is_empty(&c->out))
+        return ERR_AGAIN;
+    bool goes_on = c->keeps_alive && !ex->is_upgraded;
+    if (!goes_on && !ex->is_upgraded) {
+        exchange_end(c);
+        conn_linger(c);
+        return c->state == CONN_LINGER ? 0 : ERR_CLOSED;
+    }
+    if (!goes_on) {
+        conn_close(c, 0);
+        return ERR_CLOSED;
+    }
+    exchange_end(c);
+    c->state = CONN_IDLE;
+    deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + c->group->idle);
+    return 0;
+}
+
+/* ---- driving ---- */
+
+/* How much may be read from the transport now. */
+static size_t wanted(const struct h1_conn *c)
+{
+    size_t held = buf_len(&c->in);
+    if (c->in_over)
+        return 0;
+    if (c->state != CONN_EXCHANGE)
+        return READ_STEP_BYTES;
+    bool takes_body = is_upgraded(c) ? !c->ex->up.ended
+                                     : !c->reader.is_over && c->ex->request.upgrade == UPGRADE_NONE;
+    if (takes_body)
+        return held < READ_STEP_BYTES && body_room(&c->ex->up) > 0 ? READ_STEP_BYTES : 0;
+    return held < PIPELINE_BYTES_MAX ? PIPELINE_BYTES_MAX : 0;
+}
+
+/* Reads what is wanted. 0 also when there was nothing; ERR_CLOSED when the connection ended here.
+ */
+static int fill(struct h1_conn *c)
+{
+    size_t want = wanted(c);
+    int r = want > 0 ? stream_read(c->s, &c->in, want) : ERR_AGAIN;
+    if (r == 0)
+        task_wake(&c->task); /* there may be more: in another step, for fairness */
+    if (r == 0 || r == ERR_AGAIN)
+        return 0;
+    if (r != ERR_EOF) {
+        conn_close(c, r);
+        return ERR_CLOSED;
+    }
+    c->in_over = true;
+    if (c->state == CONN_EXCHANGE)
+        return 0; /* a visitor that only finished its direction still gets its answer */
+    if (c->state == CONN_HEAD || buf_is_empty(&c->in)) {
+        conn_close(c, 0);
+        return ERR_CLOSED;
+    }
+    return 0;
+}
+
+static bool check_deadline(struct h1_conn *c)
+{
+    bool is_draining = c->group->is_draining && c->state == CONN_IDLE && buf_is_empty(&c->in);
+    if (!deadline_take(&c->deadline) && !is_draining)
+        return true;
+    if (c->state == CONN_HEAD)
+        refuse(c,
+               &(struct h1_refusal){ .status = 408, .text = "the request's head took too long" });
+    else
+        conn_close(c, c->state == CONN_EXCHANGE ? ERR_TIMEOUT : 0);
+    return c->state != CONN_OVER;
+}
+
+/* A visitor that does not take its answer is given up after a while. */
+static void watch_stall(struct h1_conn *c)
+{
+    if (c->state != CONN_EXCHANGE)
+        return;
+    if (buf_is_empty(&c->out))
+        deadline_clear(&c->deadline);
+    else if (!deadline_is_set(&c->deadline))
+        deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + STALL_NSEC);
+}
+
+static void conn_run(struct task *t)
+{
+    struct h1_conn *c = container_of(t, struct h1_conn, task);
+    if (!check_deadline(c))
+        return;
+    if (c->state != CONN_LINGER && fill(c) < 0)
+        return;
+    int r = 0;
+    for (unsigned step = 0; r == 0 && step < 64; step++) {
+        switch (c->state) {
+        case CONN_IDLE:
+        case CONN_HEAD:
+            r = head_step(c);
+            break;
+        case CONN_EXCHANGE:
+            r = exchange_step(c);
+            break;
+        case CONN_LINGER:
+            r = linger_step(c);
+            break;
+        case CONN_OVER:
+            return;
+        }
+    }
+    if (c->state == CONN_OVER)
+        return;
+    if (r == 0)
+        task_wake(&c->task);
+    if (c->in_over && r == ERR_AGAIN && (c->state == CONN_IDLE || c->state == CONN_HEAD)) {
+        conn_close(c, 0); /* what is left will never be a request */
+        return;
+    }
+    watch_stall(c);
+}

@@ -1,0 +1,50 @@
+#pragma once
+/* HTTP/1.1 with a visitor (or an API client): the left side of exchanges, one after the other on
+ * each connection. Loop thread.
+ *
+ * Connections belong to a group, which holds what they share: where requests go, limits, who is
+ * told. A connection frees itself when it is over; the group's owner is woken then. */
+#include "http/exchange.h"
+#include "net/addr.h"
+#include "net/stream.h"
+
+struct h1_conn;
+
+/* Gives an exchange its right side, or a response at once (http/page.h), or fails it. The request
+ * is complete but for its body. May change the request's fields. Called from the connection's run,
+ * never from a callback. */
+typedef void h1_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
+
+/* Told once for each exchange, when nothing of it will change any more: for access logs and
+ * counters. NULL = nobody. */
+typedef void h1_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
+
+struct h1_group {
+    struct loop *loop;
+    struct task *owner; /* woken when a connection ends */
+    h1_route *route;
+    h1_done *done;
+    void *ctx;
+    nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */
+    nsec head;        /* first byte to end of head; 0 = VISITOR_HEAD_MS */
+    bool is_draining; /* set by h1_group_drain */
+    size_t count;
+    struct list conns;
+};
+
+void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1_route *route,
+                   void *ctx);
+/* Idle connections end now, the others after their exchange (Connection: close). */
+void h1_group_drain(struct h1_group *g);
+/* Aborts every connection. They are freed at the end of the turn: turn the loop once before freeing
+ * it. */
+void h1_group_abort(struct h1_group *g);
+
+/* Serves a connection; the stream is taken over. `scheme`: "http" or "https", static. ERR_NOMEM. */
+int h1_serve(struct h1_group *g, struct stream *transport, const struct addr *peer,
+             const char *scheme) __attribute__((warn_unused_result));
+
+const struct addr *h1_conn_peer(const struct h1_conn *c);
+const char *h1_conn_scheme(const struct h1_conn *c);
+/* Number of this exchange on its connection, from 1. */
+uint64_t h1_conn_requests(const struct h1_conn *c);
