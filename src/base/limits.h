@@ -20,13 +20,14 @@
 #define BODY_BYTES_MAX (128 * 1024) /* held between left and right in each direction */
 
 /* Streams and transports */
-#define STREAM_SEND_BYTES_MAX (256 * 1024) /* queued in one transport before write says ERR_AGAIN  \
-                                            */
-#define CROSS_WINDOW_BYTES (256 * 1024)    /* in flight between two workers in one direction */
-#define READ_STEP_BYTES    (64 * 1024)     /* one stream's share of a turn: fairness */
-#define ACCEPT_STEP        64              /* connections accepted in one turn */
-#define RUN_STEP           1024            /* tasks run before the loop polls again */
-#define MAILBOX_STEP       1024            /* messages taken in one turn */
+#define STREAM_SEND_BYTES_MAX                                                                      \
+    (256 * 1024)                        /* queued in one transport before write says ERR_AGAIN     \
+                                         */
+#define CROSS_WINDOW_BYTES (256 * 1024) /* in flight between two workers in one direction */
+#define READ_STEP_BYTES    (64 * 1024)  /* one stream's share of a turn: fairness */
+#define ACCEPT_STEP        64           /* connections accepted in one turn */
+#define RUN_STEP           1024         /* tasks run before the loop polls again */
+#define MAILBOX_STEP       1024         /* messages taken in one turn */
 
 /* QUIC */
 #define QUIC_STREAM_WINDOW_BYTES     (512 * 1024) /* first credit of a stream */
