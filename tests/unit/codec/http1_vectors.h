@@ -386,6 +386,7 @@ static const struct body_vector BODIES[] = {
     BAD(LINE_END, "0\n\n"),
     BAD(CHUNK_END, "5\r\nhello\n0\r\n\r\n"),
     BAD(CHUNK_END, "5\r\nhello0\r\n\r\n"),
+    BAD(CHUNK_END, "5\r\nhelloX\n0\r\n\r\n"),
     BAD(CHUNK_END, "5\r\nhello \r\n0\r\n\r\n"),
     BAD(CHUNK_END, "5\r\nhello\r0\r\n\r\n"),
     BAD(CHUNK_END, "5\r\nhelloXX0\r\n\r\n"),

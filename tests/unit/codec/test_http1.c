@@ -207,6 +207,26 @@ TEST(as_many_fields_as_the_array_has_are_taken)
     }
 }
 
+TEST(a_bad_head_is_refused_before_its_end_is_seen)
+{
+    static char space[8192];
+    struct http1_head head;
+    http1_head_init(&head, lines, COUNT(lines));
+    CHECK_ERR(ERR_PARSE, http1_parse_request(SLICE("GET / HTTP/1.1\nH"), &LIMITS, &head));
+    CHECK(head.why == HTTP1_WHY_LINE_END);
+    http1_head_init(&head, lines, COUNT(lines));
+    CHECK_ERR(ERR_PARSE, http1_parse_request(SLICE("\x16"), &LIMITS, &head));
+    http1_head_init(&head, lines, COUNT(lines));
+    CHECK_ERR(ERR_PARSE, http1_parse_response(SLICE("S"), &LIMITS, &head));
+    int n = sprintf(space, "GET / HTTP/1.1\r\n");
+    for (size_t i = 0; i < HEAD_FIELDS_MAX; i++)
+        n += sprintf(space + n, "X: y\r\n");
+    http1_head_init(&head, lines, COUNT(lines));
+    CHECK_ERR(ERR_AGAIN, http1_parse_request(slice_of(space, (size_t)n), &LIMITS, &head));
+    n += sprintf(space + n, "X: y\r\n");
+    CHECK_ERR(ERR_LIMIT, http1_parse_request(slice_of(space, (size_t)n), &LIMITS, &head));
+}
+
 TEST(the_table_finds_every_name_in_any_case)
 {
     static const struct slice NAMES[] = {
@@ -251,5 +271,7 @@ TESTS(RUN(requests_are_taken_and_refused_as_listed_however_they_are_cut),
       RUN(an_absolute_target_is_split_and_its_authority_counts),
       RUN(a_head_may_be_as_large_as_its_limit_and_no_larger),
       RUN(a_target_past_its_limit_is_refused_before_its_end_is_seen),
-      RUN(as_many_fields_as_the_array_has_are_taken), RUN(the_table_finds_every_name_in_any_case),
+      RUN(as_many_fields_as_the_array_has_are_taken),
+      RUN(a_bad_head_is_refused_before_its_end_is_seen),
+      RUN(the_table_finds_every_name_in_any_case),
       RUN(every_byte_is_a_value_or_not_at_every_place_of_a_word))

@@ -71,6 +71,12 @@ TEST(escapes_are_decoded_once)
     CHECK_ERR(ERR_PARSE, uri_unescape(SLICE("%"), out, &n));
     CHECK_ERR(ERR_PARSE, uri_unescape(SLICE("%4"), out, &n));
     CHECK_ERR(ERR_PARSE, uri_unescape(SLICE("%g0"), out, &n));
+    for (size_t size = 1; size < 3; size++) { /* nothing is read past the end */
+        uint8_t *copy = malloc(size);
+        memcpy(copy, "%4", size);
+        CHECK_ERR(ERR_PARSE, uri_unescape(slice_of(copy, size), out, &n));
+        free(copy);
+    }
     CHECK_OK(uri_unescape(SLICE(""), out, &n));
     CHECK(n == 0);
 }
