@@ -47,9 +47,9 @@ int http1_request_framing(struct http1_head *head, struct http1_framing *ret)
 int http1_response_framing(struct http1_head *head, struct http1_asked asked,
                            struct http1_framing *ret) __attribute__((warn_unused_result));
 
-/* Whether a field must not be forwarded: it belongs to the connection by its name or because
- * Connection says so. Fields that RFC 9110 means for the far end stay, whatever Connection says: to
- * name Cookie or Authorization there is an attack on what stands behind the proxy. Trailer and
- * Content-Length are not among them. */
+/* Whether a field must not be forwarded: it belongs to the connection by its name, or because
+ * Connection names it. Fields that RFC 9110 means for the far end stay whatever Connection names:
+ * to name Cookie or Authorization there is an attack on what stands behind a proxy. Content-Length
+ * and Trailer are not hop fields here: who writes the next head decides on them. */
 bool http1_field_is_hop(const struct http1_head *head, const struct http1_framing *framing,
                         const struct http1_field *field);

@@ -10,8 +10,8 @@ struct name_row {
 
 #define NAME_BYTES_MAX 21 /* of the table */
 
-/* In order of length: the search starts at the first of a length and ends at the first longer one.
- */
+/* clang-format off
+ * In order of length: a search starts at the first of its length and ends at the first longer. */
 static const struct name_row NAMES[] = { [HTTP1_OTHER] = { .text = { .p = NULL, .n = 0 } },
 #define X(id, text_, marks_)                                                                       \
     [HTTP1_##id] = { .text = { .p = (const uint8_t *)(text_), .n = sizeof(text_) - 1 },            \
@@ -19,6 +19,7 @@ static const struct name_row NAMES[] = { [HTTP1_OTHER] = { .text = { .p = NULL, 
                                          HTTP1_NAME_TABLE(X)
 #undef X
 };
+/* clang-format on */
 
 #define NAMES_COUNT (sizeof NAMES / sizeof NAMES[0])
 
