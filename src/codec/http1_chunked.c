@@ -125,46 +125,63 @@ static int extension_over(struct http1_chunked *c, uint8_t byte, bool space_befo
     return refuse(c, byte == '\n' ? HTTP1_WHY_LINE_END : HTTP1_WHY_CHUNK_EXTENSION, ERR_PARSE);
 }
 
+static int quoted_step(struct http1_chunked *c, uint8_t byte)
+{
+    if (!http1_char_is(byte, CH_VALUE))
+        return refuse(c, HTTP1_WHY_CHUNK_EXTENSION, ERR_PARSE);
+    if (c->state == HTTP1_CHUNKED_ESCAPED)
+        return become(c, HTTP1_CHUNKED_QUOTED);
+    if (byte == '"')
+        return become(c, HTTP1_CHUNKED_AFTER_QUOTED);
+    return byte == '\\' ? become(c, HTTP1_CHUNKED_ESCAPED) : ERR_AGAIN;
+}
+
+/* In a name, or in the space behind one. */
+static int name_step(struct http1_chunked *c, uint8_t byte)
+{
+    bool is_name = c->state == HTTP1_CHUNKED_NAME;
+    if (byte == ' ' || byte == '\t')
+        return become(c, HTTP1_CHUNKED_BEFORE_EQUALS);
+    if (byte == '=')
+        return become(c, HTTP1_CHUNKED_BEFORE_VALUE);
+    if (is_name && http1_char_is(byte, CH_TOKEN))
+        return ERR_AGAIN;
+    if (is_name || byte == ';')
+        return extension_over(c, byte, false);
+    return refuse(c, HTTP1_WHY_CHUNK_EXTENSION, ERR_PARSE);
+}
+
+/* Space, or what must come after it. */
+static int space_step(struct http1_chunked *c, uint8_t byte)
+{
+    bool is_token = http1_char_is(byte, CH_TOKEN);
+    if (byte == ' ' || byte == '\t')
+        return ERR_AGAIN;
+    if (c->state == HTTP1_CHUNKED_BEFORE_SEMICOLON && byte == ';')
+        return become(c, HTTP1_CHUNKED_BEFORE_NAME);
+    if (c->state == HTTP1_CHUNKED_BEFORE_NAME && is_token)
+        return become(c, HTTP1_CHUNKED_NAME);
+    if (c->state == HTTP1_CHUNKED_BEFORE_VALUE && is_token)
+        return become(c, HTTP1_CHUNKED_VALUE);
+    if (c->state == HTTP1_CHUNKED_BEFORE_VALUE && byte == '"')
+        return become(c, HTTP1_CHUNKED_QUOTED);
+    return refuse(c, HTTP1_WHY_CHUNK_EXTENSION, ERR_PARSE);
+}
+
 /* *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ). Space that no semicolon or value
  * follows is refused: some readers take such a line for another size. */
 static int extension_step(struct http1_chunked *c, uint8_t byte)
 {
-    bool is_space = byte == ' ' || byte == '\t';
-    bool is_token = http1_char_is(byte, CH_TOKEN);
     enum http1_chunked_state state = c->state;
-    if (state == HTTP1_CHUNKED_BEFORE_SEMICOLON && (is_space || byte == ';'))
-        return is_space ? ERR_AGAIN : become(c, HTTP1_CHUNKED_BEFORE_NAME);
-    if (state == HTTP1_CHUNKED_BEFORE_NAME && (is_space || is_token))
-        return is_space ? ERR_AGAIN : become(c, HTTP1_CHUNKED_NAME);
-    if (state == HTTP1_CHUNKED_NAME || state == HTTP1_CHUNKED_BEFORE_EQUALS) {
-        if (is_space)
-            return become(c, HTTP1_CHUNKED_BEFORE_EQUALS);
-        if (byte == '=')
-            return become(c, HTTP1_CHUNKED_BEFORE_VALUE);
-        if (state == HTTP1_CHUNKED_BEFORE_EQUALS && byte == ';')
-            return become(c, HTTP1_CHUNKED_BEFORE_NAME);
-        if (state == HTTP1_CHUNKED_NAME)
-            return is_token ? ERR_AGAIN : extension_over(c, byte, false);
-    }
-    if (state == HTTP1_CHUNKED_BEFORE_VALUE && (is_space || is_token || byte == '"')) {
-        if (is_space)
-            return ERR_AGAIN;
-        return become(c, byte == '"' ? HTTP1_CHUNKED_QUOTED : HTTP1_CHUNKED_VALUE);
-    }
+    if (state == HTTP1_CHUNKED_NAME || state == HTTP1_CHUNKED_BEFORE_EQUALS)
+        return name_step(c, byte);
     if (state == HTTP1_CHUNKED_VALUE)
-        return is_token ? ERR_AGAIN : extension_over(c, byte, true);
+        return http1_char_is(byte, CH_TOKEN) ? ERR_AGAIN : extension_over(c, byte, true);
     if (state == HTTP1_CHUNKED_AFTER_QUOTED)
         return extension_over(c, byte, true);
-    if (state == HTTP1_CHUNKED_QUOTED || state == HTTP1_CHUNKED_ESCAPED) {
-        if (!http1_char_is(byte, CH_VALUE))
-            return refuse(c, HTTP1_WHY_CHUNK_EXTENSION, ERR_PARSE);
-        if (state == HTTP1_CHUNKED_ESCAPED)
-            return become(c, HTTP1_CHUNKED_QUOTED);
-        if (byte == '"')
-            return become(c, HTTP1_CHUNKED_AFTER_QUOTED);
-        return byte == '\\' ? become(c, HTTP1_CHUNKED_ESCAPED) : ERR_AGAIN;
-    }
-    return refuse(c, HTTP1_WHY_CHUNK_EXTENSION, ERR_PARSE);
+    if (state == HTTP1_CHUNKED_QUOTED || state == HTTP1_CHUNKED_ESCAPED)
+        return quoted_step(c, byte);
+    return space_step(c, byte);
 }
 
 static int data_end_step(struct http1_chunked *c, uint8_t byte)

@@ -10,13 +10,14 @@ struct name_row {
 
 #define NAME_BYTES_MAX 21 /* of the table */
 
-/* clang-format off
- * In order of length: a search starts at the first of its length and ends at the first longer. */
-static const struct name_row NAMES[] = { [HTTP1_OTHER] = { .text = { .p = NULL, .n = 0 } },
+/* In order of length: a search starts at the first of its length and ends at the first longer. */
+/* clang-format off */
+static const struct name_row NAMES[] = {
+    [HTTP1_OTHER] = { .text = { .p = NULL, .n = 0 } },
 #define X(id, text_, marks_)                                                                       \
     [HTTP1_##id] = { .text = { .p = (const uint8_t *)(text_), .n = sizeof(text_) - 1 },            \
                      .marks = (marks_) },
-                                         HTTP1_NAME_TABLE(X)
+    HTTP1_NAME_TABLE(X)
 #undef X
 };
 /* clang-format on */
