@@ -1,0 +1,339 @@
+#include "connector/connection.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "connector/control_client.h"
+
+#define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (wire/protocol.md §8) */
+#define UNREGISTER_NSEC                                                                            \
+    (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
+#define BACKOFF_EXPONENT_MAX 10
+
+/* What happens to a connection. */
+#define EVENTS(X) X(START) X(UP) X(ACCEPTED) X(LOST) X(DRAIN) X(TIMER)
+enum event {
+#define X(name) EV_##name,
+    EVENTS(X)
+#undef X
+        EV_COUNT
+};
+
+struct connection {
+    struct task task;
+    struct deadline deadline;
+    struct loop *loop;
+    struct connection_conf conf;
+    enum connection_state state;
+    struct quic_conn *quic;
+    struct control_client control;
+    unsigned attempts; /* failures in a row */
+    size_t edge_at;    /* which of conf.edges */
+    int err;           /* of the last failure */
+    char why[192];
+    bool is_drain_asked, is_unregistering;
+    struct addr local; /* the port stays the same over all dials */
+    struct reaper reaper;
+};
+
+const char *connection_state_name(enum connection_state s)
+{
+    static const char *const NAMES[] = {
+#define X(name) #name,
+        CONNECTION_STATES(X)
+#undef X
+    };
+    return NAMES[s];
+}
+
+static const char *event_name(enum event e)
+{
+    static const char *const NAMES[] = {
+#define X(name) #name,
+        EVENTS(X)
+#undef X
+    };
+    return NAMES[e];
+}
+
+/* ---- news ---- */
+
+static void news_drop(struct mail *m)
+{
+    free(container_of(m, struct connection_news, mail));
+}
+
+static void tell(struct connection *c, const char *text, nsec retry_in)
+{
+    struct connection_news *n = calloc(1, sizeof *n);
+    if (n == NULL)
+        return;
+    n->mail = (struct mail){ .deliver = c->conf.news, .drop = news_drop };
+    n->ctx = c->conf.supervisor_ctx;
+    n->index = c->conf.index;
+    n->state = c->state;
+    n->err = c->err;
+    n->edge = c->conf.edges[c->edge_at];
+    n->is_remotely_managed = c->control.is_remotely_managed;
+    n->retry_in = retry_in;
+    (void)snprintf(n->text, sizeof n->text, "%s", text);
+    mailbox_post(c->conf.supervisor, &n->mail);
+}
+
+/* ---- actions ---- */
+
+static void fail(struct connection *c, int err, const char *why)
+{
+    c->err = err;
+    (void)snprintf(c->why, sizeof c->why, "%s", why);
+}
+
+static void unwind(struct connection *c)
+{
+    deadline_clear(&c->deadline);
+    control_client_done(&c->control);
+    c->control = (struct control_client){ 0 };
+    if (c->quic != NULL) {
+        quic_conn_close(c->quic, 0, "");
+        quic_conn_release(c->quic);
+        c->quic = NULL;
+    }
+}
+
+static void dial(struct connection *c)
+{
+    struct quic_conf conf = {
+        .creds = c->conf.creds,
+        .alpn = "argotunnel",
+        .idle = 5 * NSEC_PER_SEC,
+        .keepalive = NSEC_PER_SEC,
+        .datagrams = true,
+        .pmtud = true,
+    };
+    const struct addr *bind = c->local.size > 0 ? &c->local : c->conf.bind;
+    int r = quic_dial(c->loop, &conf, &c->conf.edges[c->edge_at], bind, c->conf.server_name,
+                      &c->task, &c->quic);
+    if (r < 0) {
+        c->local.size = 0; /* the port may be the reason */
+        fail(c, r, err_text(r));
+    }
+    task_wake(&c->task); /* a failure is an event like any other */
+}
+
+static void enroll(struct connection *c)
+{
+    struct stream *s;
+    quic_conn_local_addr(c->quic, &c->local);
+    int r = quic_conn_open(c->quic, &c->task, &s);
+    if (r == 0)
+        r = control_client_init(&c->control, c->loop, s, &c->task);
+    if (r == 0)
+        r = control_client_register(&c->control, c->conf.identity, c->conf.index, c->attempts,
+                                    &c->local);
+    if (r < 0)
+        fail(c, r, err_text(r));
+    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + REGISTER_NSEC);
+    task_wake(&c->task);
+}
+
+static void serve(struct connection *c)
+{
+    char text[160], id[UUID_TEXT_BYTES];
+    deadline_clear(&c->deadline);
+    c->attempts = 0;
+    (void)snprintf(text, sizeof text, "%s %s", c->control.location,
+                   uuid_text(&c->control.connection, id));
+    tell(c, text, 0);
+    task_wake(&c->task);
+}
+
+/* Full jitter over a window that doubles with each failure (wire/protocol.md §17.2). */
+static void back_off(struct connection *c)
+{
+    unwind(c);
+    unsigned cap = c->conf.retries < BACKOFF_EXPONENT_MAX ? c->conf.retries : BACKOFF_EXPONENT_MAX;
+    c->attempts++;
+    unsigned exponent = c->attempts < cap ? c->attempts : cap;
+    nsec wait = rng_below(loop_rng(c->loop), NSEC_PER_SEC << exponent);
+    if (c->attempts == 1)
+        wait /= 8; /* most losses are short: the first try comes soon, though not at the same moment
+                      everywhere */
+    c->edge_at = (c->edge_at + (c->err == ERR_AUTH ? 0 : 1)) % c->conf.edge_count;
+    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + wait);
+    tell(c, c->why, wait);
+}
+
+static void drain(struct connection *c)
+{
+    c->is_unregistering = control_client_unregister(&c->control) == 0;
+    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + UNREGISTER_NSEC);
+    tell(c, "", 0);
+    task_wake(&c->task);
+}
+
+static void finish(struct connection *c)
+{
+    unwind(c);
+    tell(c, "", 0);
+}
+
+static void stay(struct connection *c)
+{
+    (void)c;
+}
+
+/* An empty cell is a mistake of ours and asserts. */
+static const struct step {
+    bool is_set;
+    enum connection_state to;
+    void (*act)(struct connection *);
+} STEPS[][EV_COUNT] = {
+    [CONNECTION_IDLE] = { [EV_START] = { true, CONNECTION_DIALING, dial },
+                          [EV_DRAIN] = { true, CONNECTION_OVER, finish } },
+    [CONNECTION_DIALING] = { [EV_UP] = { true, CONNECTION_REGISTERING, enroll },
+                             [EV_LOST] = { true, CONNECTION_BACKOFF, back_off },
+                             [EV_DRAIN] = { true, CONNECTION_OVER, finish } },
+    [CONNECTION_REGISTERING] = { [EV_ACCEPTED] = { true, CONNECTION_SERVING, serve },
+                                 [EV_LOST] = { true, CONNECTION_BACKOFF, back_off },
+                                 [EV_DRAIN] = { true, CONNECTION_OVER, finish } },
+    [CONNECTION_SERVING] = { [EV_LOST] = { true, CONNECTION_BACKOFF, back_off },
+                             [EV_DRAIN] = { true, CONNECTION_DRAINING, drain } },
+    [CONNECTION_DRAINING] = { [EV_LOST] = { true, CONNECTION_OVER, finish },
+                              [EV_TIMER] = { true, CONNECTION_OVER, finish },
+                              [EV_DRAIN] = { true, CONNECTION_DRAINING, stay } },
+    [CONNECTION_BACKOFF] = { [EV_TIMER] = { true, CONNECTION_DIALING, dial },
+                             [EV_DRAIN] = { true, CONNECTION_OVER, finish } },
+    [CONNECTION_OVER] = { [EV_DRAIN] = { true, CONNECTION_OVER, stay } },
+};
+
+/* The only function that writes c->state. */
+static void connection_on(struct connection *c, enum event event)
+{
+    const struct step *step = &STEPS[c->state][event];
+    assert(step->is_set);
+    log_debug("connection state", LU64("connection", c->conf.index),
+              LSTR("from", connection_state_name(c->state)), LSTR("on", event_name(event)),
+              LSTR("to", connection_state_name(step->to)));
+    c->state = step->to;
+    step->act(c);
+}
+
+/* ---- looking at what happened ---- */
+
+static void lose(struct connection *c, int err, const char *why)
+{
+    fail(c, err, why);
+    connection_on(c, EV_LOST);
+}
+
+/* The connection itself: true when it is gone. */
+static bool check_quic(struct connection *c)
+{
+    if (c->quic != NULL && quic_conn_state(c->quic) != QUIC_CLOSED)
+        return false;
+    struct quic_why why = { .err = c->err };
+    if (c->quic != NULL)
+        quic_conn_why(c->quic, &why);
+    lose(c, why.err, c->quic == NULL ? c->why : why.text[0] != 0 ? why.text : err_text(why.err));
+    return true;
+}
+
+static void check_registration(struct connection *c)
+{
+    int r = control_client_run(&c->control);
+    if (c->control.registered == CONTROL_OK)
+        connection_on(c, EV_ACCEPTED);
+    else if (c->control.registered == CONTROL_REFUSED)
+        lose(c, ERR_AUTH, c->control.cause);
+    else if (r < 0 && r != ERR_AGAIN)
+        lose(c, r, "the edge ended the control stream before it answered the registration");
+    else if (deadline_take(&c->deadline))
+        lose(c, ERR_TIMEOUT, "the edge did not answer the registration in time");
+}
+
+static void take_streams(struct connection *c)
+{
+    struct stream *s;
+    while (quic_conn_accept(c->quic, NULL, &s) == 0)
+        serve_stream(c->conf.serve, s);
+}
+
+/* Unregistering first, then the grace period for what is under way. */
+static void check_drain(struct connection *c)
+{
+    bool is_late = deadline_take(&c->deadline);
+    if (c->is_unregistering && (is_late || c->control.unregistered != CONTROL_PENDING)) {
+        c->is_unregistering = false;
+        is_late = false;
+        deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + c->conf.grace);
+    }
+    if (is_late || (!c->is_unregistering && c->conf.serve->streams == 0))
+        connection_on(c, EV_TIMER);
+}
+
+static void connection_run(struct task *t)
+{
+    struct connection *c = container_of(t, struct connection, task);
+    if (c->state == CONNECTION_IDLE)
+        connection_on(c, EV_START);
+    if (c->is_drain_asked && c->state != CONNECTION_DRAINING && c->state != CONNECTION_OVER)
+        connection_on(c, EV_DRAIN);
+    if (c->state == CONNECTION_OVER)
+        return;
+    if (c->state == CONNECTION_BACKOFF) {
+        if (deadline_take(&c->deadline))
+            connection_on(c, EV_TIMER);
+        return;
+    }
+    if (check_quic(c))
+        return;
+    if (c->state == CONNECTION_DIALING && quic_conn_state(c->quic) == QUIC_OPEN)
+        connection_on(c, EV_UP);
+    if (c->state == CONNECTION_REGISTERING)
+        check_registration(c);
+    if (c->state == CONNECTION_SERVING || c->state == CONNECTION_DRAINING) {
+        (void)control_client_run(&c->control); /* its end means nothing: the connection's does */
+        take_streams(c);
+    }
+    if (c->state == CONNECTION_DRAINING)
+        check_drain(c);
+}
+
+/* ---- life ---- */
+
+int connection_new(struct loop *loop, const struct connection_conf *conf, struct connection **ret)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return ERR_NOMEM;
+    c->loop = loop;
+    c->conf = *conf;
+    c->edge_at = conf->index % conf->edge_count;
+    task_init(&c->task, loop, connection_run);
+    task_wake(&c->task);
+    *ret = c;
+    return 0;
+}
+
+void connection_drain(struct connection *c)
+{
+    c->is_drain_asked = true;
+    task_wake(&c->task);
+}
+
+static void reap(struct reaper *r)
+{
+    free(container_of(r, struct connection, reaper));
+}
+
+void connection_free(struct connection *c)
+{
+    if (c == NULL)
+        return;
+    unwind(c);
+    task_done(&c->task);
+    loop_reap(c->loop, &c->reaper, reap);
+}

@@ -1,0 +1,66 @@
+#pragma once
+/* One of a replica's connections to the edge: dials, registers, serves, drains, and comes back
+ * after a loss. Lives on one worker's loop; tells its supervisor what happens by mail. */
+#include "base/text.h"
+#include "connector/serve.h"
+#include "mux/quic.h"
+#include "net/addr.h"
+
+#define CONNECTION_STATES(X)                                                                       \
+    X(IDLE) X(DIALING) X(REGISTERING) X(SERVING) X(DRAINING) X(BACKOFF) X(OVER)
+enum connection_state {
+#define X(name) CONNECTION_##name,
+    CONNECTION_STATES(X)
+#undef X
+};
+const char *connection_state_name(enum connection_state s);
+
+/* What a process is to the edge; the same for all its connections. Outlives them. */
+struct connection_identity {
+    const char *account;
+    struct uuid tunnel, connector;
+    const uint8_t *secret;
+    size_t secret_bytes;
+    const char *const *features; /* NULL-terminated */
+    const char *version, *arch;
+};
+
+struct connection_conf {
+    const struct connection_identity *identity;
+    unsigned index;
+    struct quic_creds *creds; /* borrowed */
+    const char *server_name;  /* "quic.cftunnel.com" */
+    const struct addr *edges; /* where to dial, in this order from `index` on */
+    size_t edge_count;
+    const struct addr *bind;     /* local address, or NULL */
+    struct serve *serve;         /* what answers the edge's streams, on the same loop */
+    unsigned retries;            /* cap of the back-off's exponent */
+    nsec grace;                  /* drain after unregistering */
+    struct mailbox *supervisor;  /* borrowed; gets connection_news */
+    void (*news)(struct mail *); /* deliver of that mail */
+    void *supervisor_ctx;
+};
+
+/* Mailed at each change of state that the supervisor must know. From malloc: the receiver frees it.
+ */
+struct connection_news {
+    struct mail mail;
+    void *ctx;
+    unsigned index;
+    enum connection_state state; /* SERVING: registered; BACKOFF: lost or failed; DRAINING; OVER */
+    int err;                     /* of BACKOFF */
+    char text[192];              /* location and connection id, or the reason */
+    struct addr edge;
+    bool is_remotely_managed;
+    nsec retry_in; /* of BACKOFF */
+};
+
+struct connection;
+
+/* Starts to dial at once. */
+int connection_new(struct loop *loop, const struct connection_conf *conf, struct connection **ret)
+    __attribute__((warn_unused_result));
+/* Unregisters, lets running exchanges end within the grace period, then closes: news OVER. */
+void connection_drain(struct connection *c);
+/* Closes at once and frees (deferred). NULL is accepted. */
+void connection_free(struct connection *c);

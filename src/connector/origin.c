@@ -1,0 +1,362 @@
+#include "connector/origin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/map.h"
+#include "net/resolve.h"
+#include "net/tcp.h"
+
+#define KEY_BYTES_MAX 512
+#define FAILURE_BYTES 256
+#define IDLE_MAX      1024 /* of all targets together */
+
+struct origin_conn {
+    struct list node; /* among the idle ones of its key */
+    struct task task; /* while idle: the origin closed it, or its time is over */
+    struct deadline deadline;
+    struct origin_pool *pool;
+    struct origin_target target;
+    struct idle_set *set;
+    enum origin_stage stage;
+    struct task *owner;
+    struct resolve *resolve;
+    struct addr addrs[RESOLVE_ADDRS_MAX];
+    size_t addr_count, addr_at;
+    struct stream *tcp;    /* until TLS took it over */
+    struct stream *stream; /* what the exchange uses; with TLS the outer one */
+    bool was_reused;
+    int err;
+    char failure[FAILURE_BYTES];
+    struct reaper reaper;
+};
+
+/* Idle connections to one target. */
+struct idle_set {
+    struct map_node node;
+    struct list idle; /* the most recently used first */
+    size_t count, users;
+    char key[KEY_BYTES_MAX];
+};
+
+struct origin_pool {
+    struct loop *loop;
+    struct map sets;
+    size_t idle_count;
+};
+
+static void idle_run(struct task *t);
+
+/* ---- the pool ---- */
+
+struct origin_pool *origin_pool_new(struct loop *loop)
+{
+    struct origin_pool *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return NULL;
+    p->loop = loop;
+    map_init(&p->sets);
+    return p;
+}
+
+void origin_pool_free(struct origin_pool *p)
+{
+    if (p == NULL)
+        return;
+    size_t bucket = 0;
+    struct map_node *after = NULL;
+    for (struct map_node *n = map_next(&p->sets, &bucket, &after); n != NULL;
+         n = map_next(&p->sets, &bucket, &after)) {
+        struct idle_set *set = container_of(n, struct idle_set, node);
+        set->users++; /* it must not go with its last connection while it is walked */
+        list_each(it, &set->idle)
+        {
+            origin_close(container_of(it, struct origin_conn, node));
+        }
+        map_remove(&p->sets, n);
+        free(set);
+    }
+    map_done(&p->sets);
+    free(p);
+}
+
+/* Two targets share connections when these agree. The credentials' address stands for what they
+ * verify. */
+static int key_of(const struct origin_target *t, char key[static KEY_BYTES_MAX])
+{
+    int n = snprintf(key, KEY_BYTES_MAX, "%d|%.*s|%u|%p|%.*s", t->is_unix, SLICE_FMT(t->host),
+                     t->port, (void *)t->tls, SLICE_FMT(t->tls_name));
+    return n < KEY_BYTES_MAX ? 0 : ERR_TOOLARGE;
+}
+
+static struct idle_set *set_of(struct origin_pool *p, const struct origin_target *t)
+{
+    char key[KEY_BYTES_MAX];
+    if (key_of(t, key) < 0)
+        return NULL;
+    struct map_node *node = map_get(&p->sets, slice_str(key));
+    if (node != NULL)
+        return container_of(node, struct idle_set, node);
+    struct idle_set *set = calloc(1, sizeof *set);
+    if (set == NULL)
+        return NULL;
+    memcpy(set->key, key, sizeof key);
+    list_init(&set->idle);
+    set->node.key = slice_str(set->key);
+    if (map_put(&p->sets, &set->node) < 0) {
+        free(set);
+        return NULL;
+    }
+    return set;
+}
+
+static void set_let_go(struct origin_pool *p, struct idle_set *set)
+{
+    if (--set->users > 0 || set->count > 0)
+        return;
+    map_remove(&p->sets, &set->node);
+    free(set);
+}
+
+static void take_from_idle(struct origin_conn *c)
+{
+    list_remove(&c->node);
+    c->set->count--;
+    c->pool->idle_count--;
+    deadline_clear(&c->deadline);
+    task_done(&c->task);
+}
+
+/* ---- dialling ---- */
+
+static int failed(struct origin_conn *c, int err, const char *what)
+{
+    c->stage = ORIGIN_FAILED;
+    c->err = err;
+    deadline_clear(&c->deadline);
+    if (c->target.is_unix)
+        (void)snprintf(c->failure, sizeof c->failure, "%s unix %.*s: %s", what,
+                       SLICE_FMT(c->target.host), err_text(err));
+    else
+        (void)snprintf(c->failure, sizeof c->failure, "%s %.*s:%u: %s", what,
+                       SLICE_FMT(c->target.host), c->target.port, err_text(err));
+    return err;
+}
+
+static int connect_next(struct origin_conn *c)
+{
+    struct tcp_dial_opts opts = { .keepalive = c->target.is_unix ? 0 : c->target.tcp_keepalive };
+    int r = ERR_UNREACH;
+    while (c->addr_at < c->addr_count) {
+        r = tcp_dial(c->pool->loop, &c->addrs[c->addr_at++], &opts, c->owner, &c->tcp);
+        if (r == 0) {
+            c->stage = ORIGIN_CONNECTING;
+            return 0;
+        }
+    }
+    return failed(c, r, "dial tcp");
+}
+
+static int start(struct origin_conn *c)
+{
+    const struct origin_target *t = &c->target;
+    deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + t->connect_timeout);
+    if (t->is_unix) {
+        c->addr_count = 1;
+        int r = addr_unix(t->host, &c->addrs[0]);
+        return r < 0 ? failed(c, r, "dial") : connect_next(c);
+    }
+    if (addr_parse_ip(t->host, t->port, &c->addrs[0]) == 0) {
+        c->addr_count = 1;
+        return connect_next(c);
+    }
+    c->stage = ORIGIN_RESOLVING;
+    int r = resolve_start(c->pool->loop, t->host, t->port, c->owner, &c->resolve);
+    return r < 0 ? failed(c, r, "look up") : 0;
+}
+
+int origin_open(struct origin_pool *p, const struct origin_target *target, bool fresh,
+                struct task *owner, struct origin_conn **ret)
+{
+    struct idle_set *set = set_of(p, target);
+    if (set == NULL)
+        return ERR_NOMEM;
+    set->users++;
+    if (!fresh && set->count > 0) {
+        struct origin_conn *c = container_of(set->idle.next, struct origin_conn, node);
+        take_from_idle(c);
+        c->target = *target;
+        c->was_reused = true;
+        c->owner = owner;
+        c->stream->owner = owner;
+        *ret = c;
+        return 0;
+    }
+    struct origin_conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        set_let_go(p, set);
+        return ERR_NOMEM;
+    }
+    list_init(&c->node);
+    c->pool = p;
+    c->set = set;
+    c->target = *target;
+    c->owner = owner;
+    (void)start(c); /* origin_run tells */
+    *ret = c;
+    return 0;
+}
+
+static int run_resolving(struct origin_conn *c)
+{
+    int r = resolve_result(c->resolve, c->addrs, RESOLVE_ADDRS_MAX, &c->addr_count);
+    if (r == ERR_AGAIN)
+        return r;
+    resolve_free(c->resolve);
+    c->resolve = NULL;
+    return r < 0 ? failed(c, r, "look up") : connect_next(c);
+}
+
+/* Nothing is read: reading nothing tells whether the stream lives. */
+static int probe(struct origin_conn *c, struct stream *s)
+{
+    struct buf none;
+    buf_init(&none, loop_chunks(c->pool->loop), 0);
+    int r = stream_read(s, &none, 0);
+    buf_done(&none);
+    return r;
+}
+
+static int run_connecting(struct origin_conn *c)
+{
+    if (!tcp_is_connected(c->tcp))
+        return ERR_AGAIN;
+    int r = probe(c, c->tcp);
+    if (r < 0 && r != ERR_AGAIN) {
+        stream_release(c->tcp);
+        c->tcp = NULL;
+        return c->addr_at < c->addr_count ? connect_next(c) : failed(c, r, "dial tcp");
+    }
+    if (c->target.tls == NULL) {
+        c->stream = c->tcp;
+        c->tcp = NULL;
+        c->stage = ORIGIN_READY;
+        return 0;
+    }
+    r = tls_connect(c->pool->loop, c->target.tls, c->target.tls_name, c->tcp, c->owner, &c->stream);
+    if (r < 0)
+        return failed(c, r, "tls");
+    c->tcp = NULL;
+    c->stage = ORIGIN_HANDSHAKE;
+    deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + c->target.tls_timeout);
+    return 0;
+}
+
+static int run_handshake(struct origin_conn *c)
+{
+    if (tls_is_ready(c->stream)) {
+        c->stage = ORIGIN_READY;
+        return 0;
+    }
+    int r = probe(c, c->stream);
+    if (r == 0 || r == ERR_AGAIN)
+        return ERR_AGAIN;
+    (void)failed(c, r, "tls");
+    if (tls_failure(c->stream)[0] != 0)
+        (void)snprintf(c->failure, sizeof c->failure, "tls %.*s:%u: %s", SLICE_FMT(c->target.host),
+                       c->target.port, tls_failure(c->stream));
+    return r;
+}
+
+int origin_run(struct origin_conn *c)
+{
+    if (c->stage != ORIGIN_READY && deadline_take(&c->deadline))
+        return failed(c, ERR_TIMEOUT, c->stage == ORIGIN_HANDSHAKE ? "tls" : "dial tcp");
+    for (;;) {
+        enum origin_stage before = c->stage;
+        int r = 0;
+        if (before == ORIGIN_READY)
+            deadline_clear(&c->deadline);
+        if (before == ORIGIN_READY)
+            return 0;
+        if (before == ORIGIN_FAILED)
+            return c->err;
+        if (before == ORIGIN_RESOLVING)
+            r = run_resolving(c);
+        else if (before == ORIGIN_CONNECTING)
+            r = run_connecting(c);
+        else
+            r = run_handshake(c);
+        if (r < 0)
+            return r;
+        if (c->stage == before && before == ORIGIN_CONNECTING)
+            return ERR_AGAIN; /* the next address is being tried */
+    }
+}
+
+struct stream *origin_stream(struct origin_conn *c)
+{
+    return c->stream;
+}
+
+bool origin_was_reused(const struct origin_conn *c)
+{
+    return c->was_reused;
+}
+
+const char *origin_failure(const struct origin_conn *c)
+{
+    return c->failure;
+}
+
+/* ---- keeping and closing ---- */
+
+static void reap(struct reaper *r)
+{
+    free(container_of(r, struct origin_conn, reaper));
+}
+
+void origin_close(struct origin_conn *c)
+{
+    if (c == NULL)
+        return;
+    if (list_has_neighbours(&c->node)) {
+        take_from_idle(c);
+        c->set->users++;
+    }
+    deadline_clear(&c->deadline);
+    resolve_free(c->resolve);
+    stream_release(c->tcp);
+    stream_release(c->stream);
+    set_let_go(c->pool, c->set);
+    loop_reap(c->pool->loop, &c->reaper, reap);
+}
+
+/* An idle connection has nothing to say: whatever comes ends it. */
+static void idle_run(struct task *t)
+{
+    struct origin_conn *c = container_of(t, struct origin_conn, task);
+    if (deadline_take(&c->deadline) || probe(c, c->stream) != ERR_AGAIN)
+        origin_close(c);
+}
+
+void origin_keep(struct origin_conn *c)
+{
+    if (c->target.idle_max == 0 || c->set->count >= c->target.idle_max ||
+        c->pool->idle_count >= IDLE_MAX) {
+        stream_finish(c->stream);
+        origin_close(c);
+        return;
+    }
+    task_init(&c->task, c->pool->loop, idle_run);
+    c->stream->owner = &c->task;
+    list_push_front(&c->set->idle, &c->node);
+    c->set->count++;
+    c->set->users--;
+    c->pool->idle_count++;
+    /* The target's views may end with the exchange: idle connections need none of them. */
+    c->target.host = c->target.tls_name = (struct slice){ 0 };
+    deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + c->target.idle_timeout);
+    task_wake(&c->task);
+}

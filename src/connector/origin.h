@@ -1,0 +1,58 @@
+#pragma once
+/* Connections to origins: dialled when needed, kept alive between exchanges, thrown away when
+ * stale. One pool for each worker. Loop thread. */
+#include "net/addr.h"
+#include "net/stream.h"
+#include "net/tls.h"
+
+/* What to connect to, and how. Views and credentials belong to the ingress rule, which the exchange
+ * keeps alive. */
+struct origin_target {
+    struct slice host; /* name or IP literal without brackets; or the path of a unix socket */
+    uint16_t port;
+    bool is_unix;
+    struct tls_creds *tls; /* NULL = no TLS */
+    struct slice tls_name; /* SNI and the name to verify */
+    nsec connect_timeout;  /* name look-up and TCP together */
+    nsec tls_timeout;
+    nsec tcp_keepalive; /* 0 = off */
+    nsec idle_timeout;  /* of a kept-alive connection */
+    unsigned idle_max;  /* kept-alive connections of this target; 0 = none is kept */
+};
+
+struct origin_pool;
+struct origin_pool *origin_pool_new(struct loop *loop);
+/* Closes what is idle. NULL is accepted. */
+void origin_pool_free(struct origin_pool *p);
+
+/* ---- one connection, from the wish for it to its end ---- */
+
+struct origin_conn;
+
+enum origin_stage {
+    ORIGIN_RESOLVING,
+    ORIGIN_CONNECTING,
+    ORIGIN_HANDSHAKE,
+    ORIGIN_READY,
+    ORIGIN_FAILED
+};
+
+/* A kept-alive connection when `fresh` is false and there is one, else a new one that starts to
+ * connect. The owner is woken as it gets on. */
+int origin_open(struct origin_pool *p, const struct origin_target *target, bool fresh,
+                struct task *owner, struct origin_conn **ret) __attribute__((warn_unused_result));
+/* Goes as far as it can. 0 when ready; ERR_AGAIN; ERR_RESOLVE, ERR_REFUSED, ERR_TIMEOUT, ERR_CERT,
+ * … with origin_failure. */
+int origin_run(struct origin_conn *c) __attribute__((warn_unused_result));
+/* When ready. Borrowed. */
+struct stream *origin_stream(struct origin_conn *c);
+/* Came out of the pool: a failure before the first byte may only mean that the origin had closed
+ * it. */
+bool origin_was_reused(const struct origin_conn *c);
+/* What failed, for a human ("dial tcp 127.0.0.1:8000: connection refused"). Valid until it is
+ * closed or kept. */
+const char *origin_failure(const struct origin_conn *c);
+/* Gives it back for another exchange (closes it when there are enough). */
+void origin_keep(struct origin_conn *c);
+/* NULL is accepted. */
+void origin_close(struct origin_conn *c);

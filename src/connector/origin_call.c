@@ -1,0 +1,143 @@
+#include "connector/origin_call.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "http/h1_client.h"
+
+/* The reference's words: edges and people look for them (wire/protocol.md §10.2). */
+#define UNREACHABLE                                                                                                    \
+    "Unable to reach the origin service. The service may be down or it may not be responding to traffic from "       \
+    "cloudflared: "
+
+struct origin_call {
+    struct task task;
+    struct serve *serve;
+    struct exchange *ex;
+    struct origin_call_opts opts;
+    struct origin_conn *conn;
+    struct h1_client client;
+    bool is_sending; /* the client runs on the connection */
+    bool is_second;  /* try, on a fresh connection */
+};
+
+static void release(struct origin_call *c)
+{
+    if (c->is_sending)
+        h1_client_done(&c->client);
+    c->is_sending = false;
+    origin_close(c->conn);
+    c->conn = NULL;
+}
+
+/* c lives in the exchange's arena: not to be touched afterwards. */
+static void leave(struct origin_call *c)
+{
+    struct exchange *ex = c->ex;
+    release(c);
+    c->opts.release(c->opts.keep);
+    task_done(&c->task);
+    exchange_leave(ex, EX_RIGHT);
+}
+
+static void fail(struct origin_call *c, int err, const char *what)
+{
+    struct exchange *ex = c->ex;
+    const char *text = arena_fmt(&ex->arena, UNREACHABLE "%s", what);
+    metric_add(c->serve->metrics, SERVE_errors, 1);
+    log_warn("origin failed", LSTR("request", ex->id), LSLICE("host", ex->request.host), LSTR("why", what));
+    exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : UNREACHABLE);
+    leave(c);
+}
+
+static int open_conn(struct origin_call *c)
+{
+    int r = origin_open(c->serve->origins, &c->opts.target, c->is_second, &c->task, &c->conn);
+    if (r == 0)
+        metric_add(c->serve->metrics, origin_was_reused(c->conn) ? SERVE_reuses : SERVE_dials, 1);
+    return r;
+}
+
+static int begin(struct origin_call *c)
+{
+    struct h1_request_opts opts = { .no_chunked = c->opts.no_chunked };
+    int r = origin_run(c->conn);
+    if (r < 0)
+        return r;
+    c->ex->at.linked = loop_now(c->ex->loop);
+    r = h1_client_init(&c->client, c->ex, origin_stream(c->conn), &c->task, &opts);
+    c->is_sending = true;
+    return r;
+}
+
+/* A kept-alive connection that the origin closed in the meantime says nothing about the origin: try once more on a new one. */
+static bool is_stale(const struct origin_call *c)
+{
+    return c->is_sending && !c->is_second && origin_was_reused(c->conn) && h1_client_is_fresh(&c->client);
+}
+
+static const char *reason(const struct origin_call *c, int err)
+{
+    if (!c->is_sending)
+        return c->conn != NULL && origin_failure(c->conn)[0] != 0 ? origin_failure(c->conn) : err_text(err);
+    if (c->client.text != NULL)
+        return c->client.text;
+    return err == ERR_CUT && !c->client.got_any ? "the origin closed the connection without an answer" : err_text(err);
+}
+
+static void complete(struct origin_call *c)
+{
+    bool is_reusable = c->client.is_reusable;
+    h1_client_done(&c->client);
+    c->is_sending = false;
+    if (is_reusable)
+        origin_keep(c->conn);
+    else
+        origin_close(c->conn);
+    c->conn = NULL;
+    leave(c);
+}
+
+static void origin_call_run(struct task *t)
+{
+    struct origin_call *c = container_of(t, struct origin_call, task);
+    if (exchange_has_failed(c->ex) || exchange_has_left(c->ex, EX_LEFT)) {
+        leave(c);
+        return;
+    }
+    for (;;) {
+        int r = c->conn == NULL ? open_conn(c) : 0;
+        if (r == 0 && !c->is_sending)
+            r = begin(c);
+        if (r == 0)
+            r = h1_client_run(&c->client);
+        if (r == ERR_AGAIN)
+            return;
+        if (r == 0) {
+            complete(c);
+            return;
+        }
+        if (!is_stale(c)) {
+            fail(c, r, reason(c, r));
+            return;
+        }
+        metric_add(c->serve->metrics, SERVE_stale, 1);
+        release(c);
+        c->is_second = true;
+    }
+}
+
+void origin_call_attach(struct serve *s, struct exchange *ex, const struct origin_call_opts *opts)
+{
+    struct origin_call *c = arena_alloc(&ex->arena, sizeof *c);
+    if (c == NULL) {
+        opts->release(opts->keep);
+        exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, "the request's head is too large");
+        return;
+    }
+    c->serve = s;
+    c->ex = ex;
+    c->opts = *opts;
+    task_init(&c->task, s->loop, origin_call_run);
+    exchange_attach(ex, &c->task);
+    task_wake(&c->task);
+}

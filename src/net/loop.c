@@ -1,0 +1,188 @@
+#include "net/loop_int.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+
+static void on_idle(uv_idle_t *handle)
+{
+    (void)handle; /* its presence alone keeps the poll from sleeping */
+}
+
+void loop_stir(struct loop *l)
+{
+    if (l->is_idle_on)
+        return;
+    l->is_idle_on = true;
+    (void)uv_idle_start(&l->idle, on_idle);
+}
+
+static void reap_all(struct loop *l)
+{
+    for (struct list *node = list_pop(&l->reapers); node != NULL; node = list_pop(&l->reapers)) {
+        struct reaper *r = container_of(node, struct reaper, node);
+        r->reap(r);
+    }
+}
+
+/* Runs tasks, then one late task, and so on until none is left or the turn's share is used up. */
+static void drain(struct loop *l)
+{
+    for (unsigned step = 0; step < RUN_STEP; step++) {
+        struct list *node = list_pop(&l->tasks);
+        if (node == NULL)
+            node = list_pop(&l->late);
+        if (node == NULL)
+            break;
+        struct task *t = container_of(node, struct task, node);
+        t->run(t);
+    }
+    reap_all(l);
+    bool is_empty = list_is_empty(&l->tasks) && list_is_empty(&l->late);
+    if (is_empty && l->is_idle_on) {
+        l->is_idle_on = false;
+        (void)uv_idle_stop(&l->idle);
+    } else if (!is_empty) {
+        loop_stir(l);
+    }
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    struct loop *l = handle->data;
+    (void)loop_now_fresh(l);
+    deadlines_fire(l);
+    drain(l);
+    deadlines_arm(l);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    struct loop *l = handle->data;
+    (void)loop_now_fresh(l);
+    deadlines_fire(l);
+    drain(l);
+}
+
+int loop_new(struct loop **ret)
+{
+    struct loop *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return ERR_NOMEM;
+    list_init(&l->tasks);
+    list_init(&l->late);
+    list_init(&l->reapers);
+    if (uv_loop_init(&l->uv) < 0) {
+        free(l);
+        return ERR_LIMIT;
+    }
+    (void)uv_prepare_init(&l->uv, &l->prepare);
+    (void)uv_check_init(&l->uv, &l->check);
+    (void)uv_idle_init(&l->uv, &l->idle);
+    l->prepare.data = l->check.data = l;
+    (void)uv_prepare_start(&l->prepare, on_prepare);
+    (void)uv_check_start(&l->check, on_check);
+    l->now = clock_monotonic();
+    l->chunks = chunk_pool_new();
+    rng_init_os(&l->rng);
+    l->mailbox = mailbox_new(l);
+    int r = l->mailbox != NULL ? deadlines_open(l) : ERR_NOMEM;
+    if (r < 0)
+        abort(); /* no descriptor at start: nothing could be served */
+    *ret = l;
+    return 0;
+}
+
+void loop_run(struct loop *l)
+{
+    while (!l->is_stopping)
+        (void)uv_run(&l->uv, UV_RUN_ONCE);
+}
+
+static void on_wait_over(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+void loop_turn(struct loop *l, int wait_ms)
+{
+    uv_timer_t timer;
+    if (wait_ms <= 0) {
+        (void)uv_run(&l->uv, wait_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        return;
+    }
+    (void)uv_timer_init(&l->uv, &timer);
+    (void)uv_timer_start(&timer, on_wait_over, (uint64_t)wait_ms, 0);
+    (void)uv_run(&l->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&l->uv,
+                 UV_RUN_NOWAIT); /* lets the close happen before the timer leaves the stack */
+}
+
+void loop_stop(struct loop *l)
+{
+    l->is_stopping = true;
+    uv_stop(&l->uv);
+}
+
+void loop_free(struct loop *l)
+{
+    if (l == NULL)
+        return;
+    mailbox_close(l->mailbox);
+    drain(l);
+    reap_all(l);
+    deadlines_close(l);
+    uv_close((uv_handle_t *)&l->prepare, NULL);
+    uv_close((uv_handle_t *)&l->check, NULL);
+    uv_close((uv_handle_t *)&l->idle, NULL);
+    while (uv_run(&l->uv, UV_RUN_NOWAIT) != 0)
+        continue;
+    while (uv_loop_close(&l->uv) == UV_EBUSY)
+        (void)uv_run(&l->uv, UV_RUN_ONCE);
+    deadlines_done(l);
+    mailbox_unref(l->mailbox);
+    chunk_pool_free(l->chunks);
+    free(l);
+}
+
+nsec loop_now(const struct loop *l)
+{
+    return l->now;
+}
+
+nsec loop_now_fresh(struct loop *l)
+{
+    nsec now = clock_monotonic();
+    if (now > l->now)
+        l->now = now;
+    return l->now;
+}
+
+struct chunk_pool *loop_chunks(struct loop *l)
+{
+    return l->chunks;
+}
+
+struct rng *loop_rng(struct loop *l)
+{
+    return &l->rng;
+}
+
+struct uv_loop_s *loop_uv(struct loop *l)
+{
+    return &l->uv;
+}
+
+struct mailbox *loop_mailbox(struct loop *l)
+{
+    return l->mailbox;
+}
+
+void loop_reap(struct loop *l, struct reaper *r, void (*reap)(struct reaper *))
+{
+    r->reap = reap;
+    list_push_back(&l->reapers, &r->node);
+    loop_stir(l);
+}

@@ -1,0 +1,113 @@
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "net/loop_int.h"
+
+struct watch {
+    uv_poll_t poll;
+    struct loop *loop;
+    struct task *owner;
+    unsigned ready;  /* bits that were reported and not yet waited for */
+    unsigned wanted; /* bits that somebody waits for */
+    unsigned polled; /* bits that libuv polls for */
+    int fd;
+};
+
+static void on_event(uv_poll_t *poll, int status, int events);
+
+static unsigned to_uv(unsigned bits)
+{
+    return ((bits & WATCH_READ) != 0 ? UV_READABLE : 0U) |
+           ((bits & WATCH_WRITE) != 0 ? UV_WRITABLE : 0U);
+}
+
+static void poll_for(struct watch *w, unsigned bits)
+{
+    if (bits == w->polled)
+        return;
+    w->polled = bits;
+    if (bits == 0)
+        (void)uv_poll_stop(&w->poll);
+    else
+        (void)uv_poll_start(&w->poll, (int)to_uv(bits), on_event);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    struct watch *w = container_of(poll, struct watch, poll);
+    unsigned bits = 0;
+    if ((events & UV_READABLE) != 0)
+        bits |= WATCH_READ;
+    if ((events & UV_WRITABLE) != 0)
+        bits |= WATCH_WRITE;
+    if (status < 0)
+        bits = WATCH_READ | WATCH_WRITE; /* the next call on the descriptor says what it is */
+    /* What was reported before and has not been looked at since would be reported again and again:
+     * leave it. Writability is asked for once at a time, or it would always be there. */
+    unsigned again = bits & w->ready;
+    w->ready |= bits;
+    w->wanted &= ~bits;
+    poll_for(w, w->polled & ~again & ~(bits & WATCH_WRITE));
+    task_wake(w->owner);
+}
+
+int watch_open(struct loop *loop, int fd, struct task *owner, struct watch **ret)
+{
+    struct watch *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return ERR_NOMEM;
+    int r = uv_poll_init(&loop->uv, &w->poll, fd);
+    if (r < 0) {
+        free(w);
+        return err_from_errno(-r);
+    }
+    w->loop = loop;
+    w->owner = owner;
+    w->fd = fd;
+    *ret = w;
+    return 0;
+}
+
+void watch_wait(struct watch *w, unsigned bits)
+{
+    w->ready &= ~bits;
+    w->wanted |= bits;
+    poll_for(w, w->polled | bits);
+}
+
+void watch_ignore(struct watch *w, unsigned bits)
+{
+    w->wanted &= ~bits;
+    poll_for(w, w->polled & ~bits);
+}
+
+unsigned watch_ready(const struct watch *w)
+{
+    return w->ready;
+}
+
+int watch_fd(const struct watch *w)
+{
+    return w->fd;
+}
+
+void watch_set_owner(struct watch *w, struct task *owner)
+{
+    w->owner = owner;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(container_of((uv_poll_t *)handle, struct watch, poll));
+}
+
+void watch_close(struct watch *w)
+{
+    if (w == NULL)
+        return;
+    w->owner = NULL;
+    (void)uv_poll_stop(&w->poll);
+    uv_close((uv_handle_t *)&w->poll, on_closed);
+    (void)close(w->fd);
+}
