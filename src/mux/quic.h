@@ -131,3 +131,8 @@ int quic_conn_send_datagram(struct quic_conn *c, struct slice payload)
  * dropped and counted. */
 int quic_conn_take_datagram(struct quic_conn *c, struct buf *to)
     __attribute__((warn_unused_result));
+
+/* As quic_creds_client, but trusts the chain whose last certificate has this SHA-256 of its
+ * SubjectPublicKeyInfo: what a tunnel token carries. */
+int quic_creds_client_pin(const uint8_t pin[32], struct quic_creds **ret, struct fault *fault)
+    __attribute__((warn_unused_result));

@@ -37,8 +37,7 @@ int udp_receive(struct udp *u, struct udp_packet *packets, size_t max, size_t *r
  * when there is room; nothing was sent); ERR_TOOLARGE (EMSGSIZE); others. *ret_sent tells how many
  * bytes went out when only a part did. */
 int udp_send(struct udp *u, const struct addr *from, const struct addr *to, uint8_t ecn,
-             struct slice data, size_t segment, size_t *ret_sent)
-    __attribute__((warn_unused_result));
+             struct slice data, size_t segment, size_t *ret_sent);
 /* An address that answered "port unreachable" or the like since the last call: 0, or ERR_AGAIN when
  * there is none. */
 int udp_take_error(struct udp *u, struct addr *ret_to, int *ret_errno);

@@ -1,0 +1,273 @@
+/* One write pass for each connection and turn: packets of all streams that have something, in
+ * batches for GSO. */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "mux/quic_int.h"
+
+#define IOV_COUNT      16
+#define BATCHES_A_TURN 4 /* then other connections have their turn */
+
+struct batch {
+    size_t n, segment;
+    bool is_over; /* its last packet was shorter: GSO allows no more */
+    struct addr local, remote;
+    bool has_path;
+};
+
+void quic_arm(struct quic_conn *c)
+{
+    ngtcp2_tstamp at = ngtcp2_conn_get_expiry(c->ng);
+    if (at == UINT64_MAX)
+        deadline_clear(&c->expiry);
+    else
+        deadline_set(&c->expiry, &c->send, at);
+}
+
+/* ---- the kernel's side ---- */
+
+static int flush(struct quic_conn *c, struct batch *b)
+{
+    size_t sent;
+    if (b->n == 0)
+        return 0;
+    struct slice data = slice_of(c->e->batch, b->n);
+    int r = udp_send(c->e->udp, c->e->is_server ? &b->local : NULL, &b->remote, 0, data, b->segment,
+                     &sent);
+    c->bytes_sent += sent;
+    if (r == ERR_AGAIN) {
+        c->blocked = malloc(b->n - sent);
+        if (c->blocked != NULL) { /* without memory the packets are lost, as packets may be */
+            memcpy(c->blocked, data.p + sent, b->n - sent);
+            c->blocked_bytes = b->n - sent;
+            c->blocked_segment = b->segment;
+            c->blocked_to = b->remote;
+            c->blocked_from = b->local;
+            list_push_back(&c->e->blocked, &c->blocked_node);
+        }
+    }
+    *b = (struct batch){ 0 };
+    return r == ERR_AGAIN ? ERR_AGAIN
+                          : 0; /* other errors are losses: the loss recovery knows what to do */
+}
+
+void quic_send_blocked(struct quic_conn *c)
+{
+    size_t sent;
+    struct slice data = slice_of(c->blocked, c->blocked_bytes);
+    int r = udp_send(c->e->udp, c->e->is_server ? &c->blocked_from : NULL, &c->blocked_to, 0, data,
+                     c->blocked_segment, &sent);
+    if (r == ERR_AGAIN) {
+        memmove(c->blocked, c->blocked + sent, c->blocked_bytes - sent);
+        c->blocked_bytes -= sent;
+        return;
+    }
+    free(c->blocked);
+    c->blocked = NULL;
+    list_remove(&c->blocked_node);
+    task_wake(&c->send);
+}
+
+static void take_path(struct batch *b, const ngtcp2_path_storage *ps)
+{
+    if (b->has_path)
+        return;
+    b->has_path = true;
+    memcpy(&b->local.sa, ps->path.local.addr, ps->path.local.addrlen);
+    b->local.size = ps->path.local.addrlen;
+    memcpy(&b->remote.sa, ps->path.remote.addr, ps->path.remote.addrlen);
+    b->remote.size = ps->path.remote.addrlen;
+}
+
+static bool is_other_path(const struct batch *b, const ngtcp2_path_storage *ps)
+{
+    return b->has_path && (ps->path.remote.addrlen != b->remote.size ||
+                           memcmp(ps->path.remote.addr, &b->remote.sa, b->remote.size) != 0);
+}
+
+/* ---- one packet ---- */
+
+static struct quic_stream *next_sendable(struct quic_conn *c)
+{
+    while (!list_is_empty(&c->sendable)) {
+        struct quic_stream *s = container_of(c->sendable.next, struct quic_stream, sendable);
+        if (quic_stream_has_output(s))
+            return s;
+        list_remove(&s->sendable);
+    }
+    return NULL;
+}
+
+static size_t vectors_of(const struct quic_stream *s, ngtcp2_vec *vec)
+{
+    size_t count = s->unsent.count < IOV_COUNT ? s->unsent.count : IOV_COUNT;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct seg *seg = buf_seg(&s->unsent, i);
+        vec[i] = (ngtcp2_vec){ .base = seg->p, .len = seg->n };
+    }
+    return count;
+}
+
+static void took(struct quic_stream *s, size_t n, bool had_fin)
+{
+    (void)buf_move(&s->unacked, &s->unsent, n);
+    if (had_fin && buf_is_empty(&s->unsent))
+        s->is_fin_sent = true;
+    list_remove(&s->sendable);
+    if (quic_stream_has_output(s))
+        list_push_back(&s->conn->sendable, &s->sendable); /* the others' turn */
+}
+
+/* Writes one packet at dest. > 0: its bytes; 0: nothing to send, or not now; < 0: an ngtcp2 error
+ * that ends the connection. */
+static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, uint8_t *dest,
+                                 size_t size, nsec now)
+{
+    for (;;) {
+        ngtcp2_pkt_info pi;
+        ngtcp2_vec vec[IOV_COUNT];
+        ngtcp2_ssize accepted = -1;
+        struct quic_stream *s = c->is_handshake_done ? next_sendable(c) : NULL;
+        size_t count = s != NULL ? vectors_of(s, vec) : 0;
+        bool fin = s != NULL && s->is_fin_wanted && count == s->unsent.count;
+        uint32_t flags = s != NULL ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0;
+        if (fin)
+            flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
+        ngtcp2_ssize n = ngtcp2_conn_writev_stream(c->ng, &ps->path, &pi, dest, size, &accepted,
+                                                   flags, s != NULL ? s->id : -1, vec, count, now);
+        if (s != NULL && accepted >= 0)
+            took(s, (size_t)accepted, fin);
+        if (n >= 0)
+            return n;
+        switch (n) {
+        case NGTCP2_ERR_WRITE_MORE:
+            continue;
+        case NGTCP2_ERR_STREAM_DATA_BLOCKED:
+            list_remove(&s->sendable); /* the peer's credit wakes it again */
+            continue;
+        case NGTCP2_ERR_STREAM_SHUT_WR:
+        case NGTCP2_ERR_STREAM_NOT_FOUND:
+            s->out_err = ERR_RESET; /* the peer wants no more */
+            list_remove(&s->sendable);
+            buf_drop(&s->unsent, buf_len(&s->unsent));
+            task_wake(s->stream.owner);
+            continue;
+        default:
+            return n;
+        }
+    }
+}
+
+/* ---- datagrams (RFC 9221) ---- */
+
+/* Packs what waits into a packet of its own: 0 when there is none or no room in the window. */
+static ngtcp2_ssize write_datagram(struct quic_conn *c, ngtcp2_path_storage *ps, uint8_t *dest,
+                                   size_t size, nsec now)
+{
+    while (!list_is_empty(&c->datagrams_out)) {
+        struct quic_datagram *d = container_of(c->datagrams_out.next, struct quic_datagram, node);
+        ngtcp2_vec vec = { .base = d->data, .len = d->n };
+        ngtcp2_pkt_info pi;
+        int accepted = 0;
+        ngtcp2_ssize n = ngtcp2_conn_writev_datagram(c->ng, &ps->path, &pi, dest, size, &accepted,
+                                                     0, 0, &vec, 1, now);
+        if (accepted != 0 || (n < 0 && n != NGTCP2_ERR_WRITE_MORE)) {
+            list_remove(&d->node);
+            c->datagrams_out_count--;
+            free(d);
+        }
+        if (n > 0)
+            return n;
+        if (n < 0 && n != NGTCP2_ERR_WRITE_MORE && ngtcp2_err_is_fatal((int)n) != 0)
+            return n;
+        if (accepted == 0)
+            return 0;
+    }
+    return 0;
+}
+
+/* ---- the pass ---- */
+
+/* Adds one packet to the batch; flushes when it cannot take it. 1 when one was written, 0 when
+ * there is none, < 0. */
+static ngtcp2_ssize add_packet(struct quic_conn *c, struct batch *b, nsec now, int *ret_udp)
+{
+    ngtcp2_path_storage ps;
+    size_t payload = ngtcp2_conn_get_max_tx_udp_payload_size(c->ng);
+    if (b->is_over || b->n + payload > QUIC_BATCH_BYTES) {
+        *ret_udp = flush(c, b);
+        if (*ret_udp < 0)
+            return 0;
+    }
+    ngtcp2_path_storage_zero(&ps);
+    uint8_t *dest = c->e->batch + b->n;
+    ngtcp2_ssize n =
+        list_is_empty(&c->datagrams_out) ? 0 : write_datagram(c, &ps, dest, payload, now);
+    if (n == 0)
+        n = write_packet(c, &ps, dest, payload, now);
+    if (n <= 0)
+        return n;
+    size_t size = (size_t)n;
+    if (b->n > 0 && (is_other_path(b, &ps) || size > b->segment)) {
+        /* It cannot go out with the others: they first. */
+        uint8_t odd[QUIC_PAYLOAD_LOOPBACK_BYTES];
+        memcpy(odd, dest, size);
+        *ret_udp = flush(c, b);
+        memcpy(c->e->batch, odd, size);
+    }
+    take_path(b, &ps);
+    if (b->n == 0)
+        b->segment = size;
+    b->is_over = size < b->segment;
+    b->n += size;
+    return 1;
+}
+
+static void write_pass(struct quic_conn *c)
+{
+    struct batch b = { 0 };
+    nsec now = loop_now_fresh(c->e->loop);
+    int udp = 0;
+    size_t total = 0;
+    for (;;) {
+        ngtcp2_ssize n = add_packet(c, &b, now, &udp);
+        if (n < 0) {
+            (void)flush(c, &b);
+            quic_conn_fail(c, (int)n);
+            return;
+        }
+        if (n == 0 || udp < 0)
+            break;
+        total += b.segment;
+        if (total >= (size_t)BATCHES_A_TURN * QUIC_BATCH_BYTES) {
+            task_wake(&c->send);
+            break;
+        }
+    }
+    if (udp == 0)
+        udp = flush(c, &b);
+    if (c->is_handshake_done)
+        ngtcp2_conn_update_pkt_tx_time(c->ng, now);
+    quic_arm(c);
+}
+
+void quic_send_run(struct task *t)
+{
+    struct quic_conn *c = container_of(t, struct quic_conn, send);
+    bool passed = deadline_take(&c->expiry);
+    if (c->state == QUIC_CLOSED) {
+        if (passed && c->is_released)
+            quic_conn_destroy(c); /* the time for answering late packets is over */
+        return;
+    }
+    nsec now = loop_now_fresh(c->e->loop);
+    if (ngtcp2_conn_get_expiry(c->ng) <= now) {
+        int r = ngtcp2_conn_handle_expiry(c->ng, now);
+        if (r != 0) {
+            quic_conn_fail(c, r);
+            return;
+        }
+    }
+    if (c->blocked == NULL)
+        write_pass(c);
+}
