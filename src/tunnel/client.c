@@ -1,0 +1,165 @@
+#include "tunnel/client.h"
+
+#include "base/err.h"
+#include "tunnel/metadata.h"
+
+#define IN_BYTES_MAX (TUNNEL_HEAD_BYTES_MAX + READ_STEP_BYTES)
+
+int tunnel_client_init(struct tunnel_client *c, struct exchange *ex, struct stream *s)
+{
+    *c = (struct tunnel_client){ .ex = ex, .stream = s };
+    buf_init(&c->out, loop_chunks(ex->loop), TUNNEL_HEAD_BYTES_MAX + HEAD_PREAMBLE_BYTES);
+    buf_init(&c->in, loop_chunks(ex->loop), IN_BYTES_MAX);
+    ex->wants_body = true;
+    ex->at.sent = loop_now(ex->loop);
+    return metadata_write_request(&c->out, ex);
+}
+
+void tunnel_client_done(struct tunnel_client *c)
+{
+    if (c->ex == NULL)
+        return;
+    if (c->state != TC_OVER && c->stream != NULL)
+        stream_abort(c->stream, ERR_CANCELED);
+    stream_release(c->stream);
+    buf_done(&c->out);
+    buf_done(&c->in);
+    *c = (struct tunnel_client){ .cause = c->cause, .is_rate_limited = c->is_rate_limited };
+}
+
+bool tunnel_client_is_fresh(const struct tunnel_client *c)
+{
+    return !c->body_taken && (c->state == TC_HEAD || c->state == TC_WAIT);
+}
+
+/* ---- towards the connector ---- */
+
+static int send_up(struct tunnel_client *c)
+{
+    struct exchange *ex = c->ex;
+    if (c->up_finished)
+        return 0;
+    int r = buf_is_empty(&c->out) ? 0 : stream_write(c->stream, &c->out);
+    if (r < 0)
+        return r;
+    if (c->state == TC_HEAD)
+        c->state = TC_WAIT;
+    /* An upgrade's bytes wait until the other side agreed. */
+    if (ex->request.upgrade != UPGRADE_NONE && !ex->is_upgraded)
+        return 0;
+    if (!buf_is_empty(&ex->up.held)) {
+        size_t before = buf_len(&ex->up.held);
+        r = stream_write(c->stream, &ex->up.held);
+        if (buf_len(&ex->up.held) < before) {
+            c->body_taken = true;
+            exchange_wake_left(ex);
+        }
+        if (r < 0)
+            return r;
+    }
+    if (body_is_over(&ex->up)) {
+        c->up_finished = true;
+        stream_finish(c->stream);
+    }
+    return 0;
+}
+
+/* ---- from the connector ---- */
+
+static int take_head(struct tunnel_client *c)
+{
+    struct metadata_answer answer;
+    int r = metadata_read_response(&c->in, c->ex, &answer);
+    if (r < 0)
+        return r;
+    if (answer.error != NULL) {
+        c->cause = answer.error;
+        c->is_rate_limited = answer.is_rate_limited;
+        return ERR_ORIGIN;
+    }
+    if (answer.response->status == 101 && c->ex->request.upgrade == UPGRADE_NONE)
+        return ERR_PROTO;
+    c->state = TC_BODY;
+    c->down_left = answer.response->framing == FRAMING_LENGTH ? answer.response->length
+                   : answer.response->framing == FRAMING_NONE && answer.response->status != 101
+                       ? 0
+                       : UINT64_MAX;
+    exchange_respond(c->ex, answer.response);
+    return 0;
+}
+
+static void body_over(struct tunnel_client *c)
+{
+    c->state = TC_OVER;
+    body_end(&c->ex->down);
+    exchange_wake_left(c->ex);
+    /* Our half is finished with the other, or the stream never closes. */
+    if (!c->up_finished)
+        stream_finish(c->stream);
+    c->up_finished = true;
+}
+
+/* Moves what came with the head, then straight from the stream into the body. */
+static int take_body(struct tunnel_client *c)
+{
+    struct exchange *ex = c->ex;
+    for (;;) {
+        uint64_t before = ex->down.total;
+        size_t max = c->down_left < READ_STEP_BYTES ? (size_t)c->down_left : READ_STEP_BYTES;
+        int r = ERR_AGAIN;
+        if (max == 0) {
+            body_over(c); /* the length was reached: what follows is not of it */
+            return 0;
+        }
+        if (!buf_is_empty(&c->in)) {
+            if (body_put(&ex->down, &c->in, max) > 0)
+                r = 0;
+        } else if (body_room(&ex->down) > 0) {
+            size_t held = buf_len(&ex->down.held);
+            r = stream_read(c->stream, &ex->down.held, max);
+            ex->down.total += buf_len(&ex->down.held) - held;
+        }
+        if (ex->down.total != before) {
+            if (c->down_left != UINT64_MAX)
+                c->down_left -= ex->down.total - before;
+            exchange_wake_left(ex);
+        }
+        if (r == ERR_EOF && c->down_left != UINT64_MAX)
+            return ERR_CUT;
+        if (r == ERR_EOF) {
+            body_over(c);
+            return 0;
+        }
+        if (r < 0)
+            return r;
+    }
+}
+
+static int receive(struct tunnel_client *c)
+{
+    while (c->state == TC_HEAD || c->state == TC_WAIT) {
+        int r = buf_is_empty(&c->in) ? ERR_AGAIN : take_head(c);
+        if (r == ERR_AGAIN)
+            r = stream_read(c->stream, &c->in, READ_STEP_BYTES);
+        if (r == ERR_EOF)
+            return ERR_RESET; /* before any head: the same to us */
+        if (r < 0)
+            return r;
+    }
+    return take_body(c);
+}
+
+int tunnel_client_run(struct tunnel_client *c)
+{
+    if (c->state == TC_OVER)
+        return 0;
+    int up = send_up(c);
+    int r = receive(c);
+    if (r != ERR_AGAIN)
+        return r;
+    /* The head may have opened the way up for an upgrade. A connector that wants no more of the
+     * body may still answer. */
+    if (c->state == TC_BODY && c->ex->is_upgraded && up == 0)
+        up = send_up(c);
+    return up < 0 && up != ERR_AGAIN && up != ERR_RESET && up != ERR_CLOSED ? up : ERR_AGAIN;
+}

@@ -1,0 +1,350 @@
+#include "tunnel/metadata.h"
+
+#include "base/err.h"
+#include "codec/http1_names.h"
+
+static const struct slice METHOD = { (const uint8_t *)"HttpMethod", 10 };
+static const struct slice HOST = { (const uint8_t *)"HttpHost", 8 };
+static const struct slice STATUS = { (const uint8_t *)"HttpStatus", 10 };
+static const struct slice HEADER = { (const uint8_t *)"HttpHeader", 10 };
+static const struct slice HEADER_COLON = { (const uint8_t *)"HttpHeader:", 11 };
+
+/* ---- writing ---- */
+
+static int add(struct connect_head *head, struct slice key, struct slice value)
+{
+    if (head->count == head->max)
+        return ERR_LIMIT;
+    head->items[head->count++] = (struct metadata){ .key = key, .value = value };
+    return 0;
+}
+
+/* "HttpHeader:" and the name. */
+static int add_header(struct connect_head *head, struct arena *arena, struct slice name,
+                      struct slice value)
+{
+    uint8_t *key = arena_alloc(arena, HEADER_COLON.n + name.n);
+    if (key == NULL)
+        return ERR_NOMEM;
+    memcpy(key, HEADER_COLON.p, HEADER_COLON.n);
+    memcpy(key + HEADER_COLON.n, name.p, name.n);
+    return add(head, slice_of(key, HEADER_COLON.n + name.n), value);
+}
+
+static int add_length(struct connect_head *head, struct arena *arena, uint64_t length)
+{
+    const char *text = arena_fmt(arena, "%llu", (unsigned long long)length);
+    return text != NULL ? add_header(head, arena, SLICE("Content-Length"), slice_str(text))
+                        : ERR_NOMEM;
+}
+
+static int head_open(struct connect_head *head, struct arena *arena, size_t fields)
+{
+    *head = (struct connect_head){ .max = fields + 4 };
+    head->items = arena_alloc(arena, head->max * sizeof head->items[0]);
+    return head->items != NULL ? 0 : ERR_NOMEM;
+}
+
+/* The reference re-adds what an upgrade needs; these would be doubled (§10.1). */
+static bool is_of_upgrade(struct slice name)
+{
+    enum http1_name known = http1_name_of(name);
+    return known == HTTP1_CONNECTION || known == HTTP1_UPGRADE;
+}
+
+int metadata_write_request(struct buf *out, struct exchange *ex)
+{
+    const struct request *q = &ex->request;
+    struct connect_head head;
+    int r = head_open(&head, &ex->arena, q->fields.count);
+    if (r < 0)
+        return r;
+    const char *dest = arena_fmt(&ex->arena, "%.*s://%.*s%.*s", SLICE_FMT(q->scheme),
+                                 SLICE_FMT(q->host), SLICE_FMT(q->target));
+    if (dest == NULL)
+        return ERR_NOMEM;
+    head.type = q->upgrade == UPGRADE_WEBSOCKET ? CONNECT_WEBSOCKET : CONNECT_HTTP;
+    head.dest = slice_eq(q->target, SLICE("*")) ? q->target : slice_str(dest);
+    r = add(&head, METHOD, q->method);
+    if (r == 0)
+        r = add(&head, HOST, q->host);
+    for (size_t i = 0; i < q->fields.count && r == 0; i++)
+        if (!(head.type == CONNECT_WEBSOCKET && is_of_upgrade(q->fields.lines[i].name)))
+            r = add_header(&head, &ex->arena, q->fields.lines[i].name, q->fields.lines[i].value);
+    if (r == 0 && q->framing == FRAMING_STREAM)
+        r = add_header(&head, &ex->arena, SLICE("Transfer-Encoding"), SLICE("chunked"));
+    else if (r == 0 && q->has_length)
+        r = add_length(&head, &ex->arena, q->length);
+    return r == 0 ? head_encode_request(out, &head) : r;
+}
+
+int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *p)
+{
+    struct connect_head head;
+    int r = head_open(&head, &ex->arena, p->fields.count);
+    const char *status = arena_fmt(&ex->arena, "%u", p->status);
+    if (r < 0 || status == NULL)
+        return ERR_NOMEM;
+    r = add(&head, STATUS, slice_str(status));
+    for (size_t i = 0; i < p->fields.count && r == 0; i++)
+        r = add_header(&head, &ex->arena, p->fields.lines[i].name, p->fields.lines[i].value);
+    if (r == 0 && p->has_length)
+        r = add_length(&head, &ex->arena, p->length);
+    return r == 0 ? head_encode_response(out, &head) : r;
+}
+
+int metadata_write_error(struct buf *out, const char *text)
+{
+    struct connect_head head = { .error = slice_str(text) };
+    return head_encode_response(out, &head);
+}
+
+/* ---- reading ---- */
+
+/* Copies the head at the front of *in into the arena and decodes it there: the views then live as
+ * long as the exchange. */
+static int take_head(struct buf *in, struct arena *arena,
+                     int (*decode)(struct slice, struct connect_head *), struct connect_head *ret)
+{
+    uint8_t start[HEAD_PREAMBLE_BYTES + 4 + 4 * CAPNP_SEGMENTS_MAX + 8];
+    size_t size, have = buf_copy(in, 0, start, sizeof start);
+    int r = head_size(slice_of(start, have), &size);
+    if (r < 0)
+        return r;
+    if (buf_len(in) < size)
+        return ERR_AGAIN;
+    uint8_t *copy = arena_alloc(arena, size);
+    /* Each item takes at least two pointers of the frame. */
+    *ret = (struct connect_head){ .max = size / 16 < TUNNEL_METADATA_MAX ? size / 16
+                                                                         : TUNNEL_METADATA_MAX };
+    ret->items = arena_alloc(arena, ret->max * sizeof ret->items[0]);
+    if (copy == NULL || ret->items == NULL)
+        return ERR_LIMIT;
+    (void)buf_copy(in, 0, copy, size);
+    r = decode(slice_of(copy, size), ret);
+    if (r == 0)
+        buf_drop(in, size);
+    return r;
+}
+
+/* X-Foo-Bar: what the reference sends to origins. In place: the copy is ours. */
+static void canonicalise(struct slice name)
+{
+    uint8_t *p = (uint8_t *)(uintptr_t)name.p;
+    bool upper = true;
+    for (size_t i = 0; i < name.n; i++) {
+        if (upper && p[i] >= 'a' && p[i] <= 'z')
+            p[i] = (uint8_t)(p[i] - 0x20);
+        else if (!upper && p[i] >= 'A' && p[i] <= 'Z')
+            p[i] = (uint8_t)(p[i] | 0x20);
+        upper = p[i] == '-';
+    }
+}
+
+static bool contains(struct slice s, struct slice part)
+{
+    return s.n >= part.n && memmem(s.p, s.n, part.p, part.n) != NULL;
+}
+
+/* The header's name of a key that has one: 1; 0 for another key; ERR_INVALID when it is not exactly
+ * two parts. */
+static int header_name(struct slice key, struct slice *ret)
+{
+    if (!contains(key, HEADER))
+        return 0;
+    size_t colon = slice_find(key, ':');
+    struct slice name = slice_sub(key, colon + 1, SIZE_MAX);
+    if (colon == key.n || slice_find(name, ':') < name.n)
+        return ERR_INVALID;
+    *ret = name;
+    return 1;
+}
+
+static int invalid(const char **ret_text, const char *text)
+{
+    *ret_text = text != NULL ? text : "malformed request";
+    return ERR_INVALID;
+}
+
+static int take_request_header(struct exchange *ex, struct slice name, struct slice value,
+                               const char **ret_text)
+{
+    struct request *q = &ex->request;
+    canonicalise(name);
+    if (!field_name_is_valid(name))
+        return invalid(
+            ret_text,
+            arena_fmt(&ex->arena, "net/http: invalid header field name \"%.*s\"", SLICE_FMT(name)));
+    if (!field_value_is_valid(value))
+        return invalid(ret_text,
+                       arena_fmt(&ex->arena, "net/http: invalid header field value for \"%.*s\"",
+                                 SLICE_FMT(name)));
+    value = slice_trim(value);
+    switch (http1_name_of(name)) {
+    case HTTP1_CONTENT_LENGTH:
+        if (slice_u64(value, INT64_MAX, &q->length) < 0)
+            return invalid(ret_text, arena_fmt(&ex->arena, "Error setting content-length: \"%.*s\"",
+                                               SLICE_FMT(value)));
+        q->has_length = true;
+        return 0;
+    case HTTP1_TRANSFER_ENCODING:
+        if (contains(value, SLICE("chunked")))
+            q->framing = FRAMING_STREAM;
+        return 0;
+    case HTTP1_HOST:
+    case HTTP1_CONNECTION:
+        return 0;
+    case HTTP1_UPGRADE:
+        return q->upgrade == UPGRADE_WEBSOCKET ? 0 : fields_add(&q->fields, name, value);
+    case HTTP1_EXPECT:
+        q->expects_continue = slice_eq_nocase(value, SLICE("100-continue"));
+        return fields_add(&q->fields, name, value);
+    default:
+        if (slice_eq_nocase(name, SLICE("cf-trace-id")) ||
+            slice_eq_nocase(name, SLICE("cf-cloudflared-proxy-connection-upgrade")))
+            return 0;
+        return fields_add(&q->fields, name, value);
+    }
+}
+
+/* Path and query of dest: a full URL, a bare path, nothing, or "*". */
+static struct slice target_of(struct slice dest)
+{
+    const uint8_t *scheme = dest.n > 0 ? memmem(dest.p, dest.n, "://", 3) : NULL;
+    if (dest.n > 0 && dest.p[0] != '/' && scheme != NULL) {
+        struct slice rest = slice_sub(dest, (size_t)(scheme - dest.p) + 3, SIZE_MAX);
+        size_t at = 0;
+        while (at < rest.n && rest.p[at] != '/' && rest.p[at] != '?' && rest.p[at] != '#')
+            at++;
+        dest = slice_sub(rest, at, SIZE_MAX);
+    }
+    dest = slice_sub(dest, 0, slice_find(dest, '#'));
+    return dest.n > 0 ? dest : SLICE("/");
+}
+
+static bool target_is_valid(struct slice target)
+{
+    for (size_t i = 0; i < target.n; i++)
+        if (target.p[i] <= 0x20 || target.p[i] == 0x7f)
+            return false;
+    return target.p[0] == '/' || target.p[0] == '?' || slice_eq(target, SLICE("*"));
+}
+
+static int fill_request(struct exchange *ex, const struct connect_head *head, const char **ret_text)
+{
+    struct request *q = &ex->request;
+    q->scheme = SLICE("http");
+    q->upgrade = head->type == CONNECT_WEBSOCKET ? UPGRADE_WEBSOCKET
+                 : head->type == CONNECT_TCP     ? UPGRADE_CONNECT
+                                                 : UPGRADE_NONE;
+    for (size_t i = 0; i < head->count; i++) {
+        struct slice key = head->items[i].key, value = head->items[i].value, name;
+        int r = header_name(key, &name);
+        if (r < 0)
+            return invalid(ret_text,
+                           arena_fmt(&ex->arena, "header Key: %.*s malformed", SLICE_FMT(key)));
+        if (r > 0)
+            r = take_request_header(ex, name, value, ret_text);
+        if (r < 0)
+            return r;
+        if (slice_eq(key, METHOD))
+            q->method = value;
+        if (slice_eq(key, HOST))
+            q->host = value;
+    }
+    if (q->method.n == 0)
+        q->method = SLICE("GET");
+    if (!field_name_is_valid(q->method))
+        return invalid(ret_text, arena_fmt(&ex->arena, "net/http: invalid method \"%.*s\"",
+                                           SLICE_FMT(q->method)));
+    if (!field_value_is_valid(q->host))
+        return invalid(ret_text, "malformed Host");
+    q->target = head->type == CONNECT_TCP ? head->dest : target_of(head->dest);
+    if (head->type != CONNECT_TCP && !target_is_valid(q->target))
+        return invalid(ret_text, "malformed request target");
+    if (q->target.p[0] == '?') {
+        const char *target = arena_fmt(&ex->arena, "/%.*s", SLICE_FMT(q->target));
+        if (target == NULL)
+            return ERR_NOMEM;
+        q->target = slice_str(target);
+    }
+    if (q->framing == FRAMING_STREAM)
+        q->has_length = false; /* the coding wins: it would be smuggled otherwise (RFC 9112 §6.3) */
+    else if (q->has_length && q->length > 0)
+        q->framing = FRAMING_LENGTH;
+    return 0;
+}
+
+int metadata_read_request(struct buf *in, struct exchange *ex, enum connect_type *ret_type,
+                          const char **ret_text)
+{
+    struct connect_head head;
+    int r = take_head(in, &ex->arena, head_decode_request, &head);
+    if (r == ERR_UNSUPPORTED)
+        return invalid(ret_text, "unknown connection type");
+    if (r < 0)
+        return r;
+    *ret_type = head.type;
+    return fill_request(ex, &head, ret_text);
+}
+
+/* A status decides whether a body follows (RFC 9110 §6.4.1). */
+static void frame_response(struct exchange *ex, struct response *p)
+{
+    bool has_none = p->status < 200 || p->status == 204 || p->status == 304 ||
+                    slice_eq(ex->request.method, SLICE("HEAD"));
+    if (has_none || (p->has_length && p->length == 0))
+        p->framing = FRAMING_NONE;
+    else
+        p->framing = p->has_length ? FRAMING_LENGTH : FRAMING_STREAM;
+}
+
+static int take_response_header(struct response *p, struct slice name, struct slice value)
+{
+    value = slice_trim(value);
+    if (!field_name_is_valid(name) || !field_value_is_valid(value))
+        return ERR_PROTO;
+    enum http1_name known = http1_name_of(name);
+    if (known == HTTP1_CONTENT_LENGTH) {
+        if (p->has_length || slice_u64(value, INT64_MAX, &p->length) < 0)
+            return ERR_PROTO;
+        p->has_length = true;
+        return 0;
+    }
+    if (known == HTTP1_TRANSFER_ENCODING)
+        return 0; /* the stream's end is the body's */
+    return fields_add(&p->fields, name, value);
+}
+
+int metadata_read_response(struct buf *in, struct exchange *ex, struct metadata_answer *ret)
+{
+    struct connect_head head;
+    uint64_t status = 0;
+    *ret = (struct metadata_answer){ 0 };
+    int r = take_head(in, &ex->arena, head_decode_response, &head);
+    if (r < 0)
+        return r;
+    struct response *p = response_new(ex, 0);
+    if (p == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < head.count && r == 0; i++) {
+        struct slice key = head.items[i].key, value = head.items[i].value, name;
+        if (slice_eq(key, STATUS))
+            r = slice_u64(value, 999, &status);
+        else if (slice_eq(key, SLICE("FlowConnectRateLimited")))
+            ret->is_rate_limited = slice_eq(value, SLICE("true"));
+        else if (header_name(key, &name) == 1)
+            r = take_response_header(p, name, value);
+    }
+    if (head.error.n > 0) {
+        ret->error = arena_str(&ex->arena,
+                               slice_is_utf8(head.error) ? head.error : SLICE("unreadable error"));
+        return ret->error != NULL ? 0 : ERR_NOMEM;
+    }
+    if (r < 0 || status < 101)
+        return r < 0 && r != ERR_PARSE && r != ERR_RANGE ? r : ERR_PROTO;
+    p->status = (unsigned)status;
+    frame_response(ex, p);
+    ret->response = p;
+    return 0;
+}

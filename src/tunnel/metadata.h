@@ -1,0 +1,33 @@
+#pragma once
+/* HTTP in the heads of data streams (wire/protocol.md §10.1, §10.2, §11): between struct request or
+ * response of an exchange and bytes. Loop thread; what is read is copied into the exchange's arena.
+ */
+#include "http/exchange.h"
+#include "tunnel/head.h"
+
+/* ---- the edge ---- */
+
+/* ERR_LIMIT, ERR_NOMEM. */
+int metadata_write_request(struct buf *out, struct exchange *ex)
+    __attribute__((warn_unused_result));
+
+struct metadata_answer {
+    struct response *response; /* NULL when it is an error */
+    const char *error;         /* the connector's text, in the arena */
+    bool is_rate_limited;
+};
+
+/* Takes the head off the front of *in. ERR_AGAIN; ERR_PROTO, ERR_PARSE, ERR_LIMIT: the connector
+ * broke the protocol. */
+int metadata_read_response(struct buf *in, struct exchange *ex, struct metadata_answer *ret)
+    __attribute__((warn_unused_result));
+
+/* ---- the connector ---- */
+
+/* Fills ex->request from the head at the front of *in, and takes it off. ERR_AGAIN; ERR_INVALID:
+ * answer *ret_text as the error; others: reset the stream. */
+int metadata_read_request(struct buf *in, struct exchange *ex, enum connect_type *ret_type,
+                          const char **ret_text) __attribute__((warn_unused_result));
+int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *r)
+    __attribute__((warn_unused_result));
+int metadata_write_error(struct buf *out, const char *text) __attribute__((warn_unused_result));

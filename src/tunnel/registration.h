@@ -1,0 +1,55 @@
+#pragma once
+/* The calls of the control stream as values (wire/protocol.md §6, §8): RegistrationServer's
+ * parameters and results. Pure. */
+#include "base/text.h"
+#include "tunnel/rpc.h"
+
+#define REGISTRATION_INTERFACE 0xf71695ec7fe85497U
+enum { METHOD_REGISTER = 0, METHOD_UNREGISTER = 1, METHOD_LOCAL_CONFIGURATION = 2 };
+#define SESSION_INTERFACE 0x839445a59fb01686U
+enum { METHOD_REGISTER_UDP = 0, METHOD_UNREGISTER_UDP = 1 };
+#define CONFIGURATION_INTERFACE 0xb48edfbdaa25db04U
+enum { METHOD_UPDATE_CONFIGURATION = 0 };
+
+#define REGISTER_FEATURES_MAX 16
+
+/* registerConnection's parameters. Views into the message, or the caller's. */
+struct register_params {
+    struct slice account, secret;
+    struct uuid tunnel, connector;
+    uint8_t index, attempts;
+    bool replace_existing;
+    struct slice version, arch;
+    struct slice local_ip; /* 4 or 16 bytes, or empty */
+    struct slice features[REGISTER_FEATURES_MAX];
+    uint32_t feature_count;
+};
+
+/* Its result: either an error or the connection's details. */
+struct register_result {
+    bool is_accepted;
+    struct uuid connection;
+    struct slice location;
+    bool is_remotely_managed;
+    struct slice cause;
+    bool should_retry;
+    uint64_t retry_after_ns;
+};
+
+/* ERR_PARSE when an id has not 16 bytes. */
+int register_params_read(const struct capnp_struct *params, struct register_params *ret)
+    __attribute__((warn_unused_result));
+int register_result_read(const struct capnp_struct *results, struct register_result *ret)
+    __attribute__((warn_unused_result));
+int register_call(struct rpc *r, const struct register_params *p, struct buf *out, uint32_t *ret_id)
+    __attribute__((warn_unused_result));
+int register_answer(struct rpc *r, uint32_t id, const struct register_result *result,
+                    struct buf *out) __attribute__((warn_unused_result));
+/* unregisterConnection: no parameters, no results. */
+int unregister_call(struct rpc *r, struct buf *out, uint32_t *ret_id)
+    __attribute__((warn_unused_result));
+/* An answer without content, to whatever call. */
+int empty_answer(struct rpc *r, uint32_t id, struct buf *out) __attribute__((warn_unused_result));
+/* updateLocalConfiguration with a JSON text. */
+int local_configuration_call(struct rpc *r, struct slice json, struct buf *out, uint32_t *ret_id)
+    __attribute__((warn_unused_result));

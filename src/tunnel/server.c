@@ -1,0 +1,294 @@
+#include "tunnel/server.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "tunnel/metadata.h"
+
+#define IN_BYTES_MAX (TUNNEL_HEAD_BYTES_MAX + READ_STEP_BYTES)
+
+enum server_state { TS_HEAD, TS_EXCHANGE, TS_OVER };
+
+struct tunnel_server {
+    struct list node;
+    struct task task;
+    struct tunnel_server_group *group;
+    struct stream *s;
+    struct buf in;  /* the head, and what came with it */
+    struct buf out; /* our head, until it is taken */
+    enum server_state state;
+    struct exchange *ex;
+    uint64_t up_left; /* of a body with a length */
+    bool head_sent;
+    struct reaper reaper;
+};
+
+static void server_run(struct task *t);
+
+void tunnel_server_group_init(struct tunnel_server_group *g, struct loop *loop, void *ctx)
+{
+    *g = (struct tunnel_server_group){ .loop = loop, .ctx = ctx };
+    list_init(&g->open);
+}
+
+static void reap(struct reaper *r)
+{
+    struct tunnel_server *t = container_of(r, struct tunnel_server, reaper);
+    buf_done(&t->in);
+    buf_done(&t->out);
+    free(t);
+}
+
+/* why < 0: the stream is reset; 0: it was finished. */
+static void server_end(struct tunnel_server *t, int why)
+{
+    struct exchange *ex = t->ex;
+    if (t->state == TS_OVER)
+        return;
+    t->state = TS_OVER;
+    if (ex != NULL) {
+        t->ex = NULL;
+        ex->at.done = loop_now(t->group->loop);
+        ex->bytes_up = ex->up.total;
+        if (t->group->done != NULL)
+            t->group->done(t->group->ctx, ex);
+        exchange_leave(ex, EX_LEFT);
+    }
+    if (t->s != NULL) {
+        if (why < 0)
+            stream_abort(t->s, why);
+        stream_release(t->s);
+    }
+    task_done(&t->task);
+    list_remove(&t->node);
+    t->group->count--;
+    task_wake(t->group->owner);
+    loop_reap(t->group->loop, &t->reaper, reap);
+}
+
+void tunnel_serve(struct tunnel_server_group *g, struct stream *s)
+{
+    struct tunnel_server *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        stream_abort(s, ERR_NOMEM);
+        stream_release(s);
+        return;
+    }
+    t->group = g;
+    t->s = s;
+    task_init(&t->task, g->loop, server_run);
+    s->owner = &t->task;
+    buf_init(&t->in, loop_chunks(g->loop), IN_BYTES_MAX);
+    buf_init(&t->out, loop_chunks(g->loop), TUNNEL_HEAD_BYTES_MAX + HEAD_PREAMBLE_BYTES);
+    list_push_back(&g->open, &t->node);
+    g->count++;
+    task_wake(&t->task);
+}
+
+void tunnel_server_abort(struct tunnel_server_group *g)
+{
+    list_each(it, &g->open)
+    {
+        server_end(container_of(it, struct tunnel_server, node), ERR_CLOSED);
+    }
+}
+
+/* ---- the head ---- */
+
+static void refuse(struct tunnel_server *t, const char *text)
+{
+    int r = metadata_write_error(&t->out, text);
+    if (r == 0)
+        r = stream_write(t->s, &t->out);
+    if (r == 0)
+        stream_finish(t->s);
+    server_end(t, r);
+}
+
+static void give_to_rpc(struct tunnel_server *t)
+{
+    struct stream *s = t->s;
+    buf_drop(&t->in, HEAD_RPC_BYTES);
+    t->s = NULL;
+    t->group->rpc(t->group->ctx, s, &t->in);
+    server_end(t, 0);
+}
+
+static void begin(struct tunnel_server *t, enum connect_type type)
+{
+    struct exchange *ex = t->ex;
+    t->state = TS_EXCHANGE;
+    t->up_left = ex->request.framing == FRAMING_LENGTH ? ex->request.length
+                 : ex->request.framing == FRAMING_NONE && ex->request.upgrade == UPGRADE_NONE
+                     ? 0
+                     : UINT64_MAX;
+    if (t->up_left == 0)
+        body_end(&ex->up);
+    t->group->route(t->group->ctx, ex, type);
+}
+
+/* 0 when the exchange has begun; ERR_AGAIN; ERR_CLOSED when the stream ended here. */
+static int head_step(struct tunnel_server *t)
+{
+    uint8_t start[HEAD_PREAMBLE_BYTES];
+    enum head_kind kind;
+    int r = head_kind_of(slice_of(start, buf_copy(&t->in, 0, start, sizeof start)), &kind);
+    if (r == 0 && kind == HEAD_RPC) {
+        if (t->group->rpc != NULL)
+            give_to_rpc(t);
+        else
+            server_end(t, ERR_UNSUPPORTED);
+        return ERR_CLOSED;
+    }
+    if (r == 0 && t->ex == NULL) {
+        t->ex = exchange_new(t->group->loop, &t->task);
+        r = t->ex != NULL ? 0 : ERR_NOMEM;
+    }
+    const char *text = NULL;
+    enum connect_type type;
+    if (r == 0)
+        r = metadata_read_request(&t->in, t->ex, &type, &text);
+    if (r == 0) {
+        begin(t, type);
+        return 0;
+    }
+    if (r == ERR_AGAIN)
+        return r;
+    if (r == ERR_INVALID)
+        refuse(t, text);
+    else
+        server_end(t, r);
+    return ERR_CLOSED;
+}
+
+/* ---- the exchange ---- */
+
+static int read_up(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    while (!ex->up.ended) {
+        size_t max = t->up_left < READ_STEP_BYTES ? (size_t)t->up_left : READ_STEP_BYTES;
+        uint64_t before = ex->up.total;
+        int r = ERR_AGAIN;
+        if (!buf_is_empty(&t->in)) {
+            r = body_put(&ex->up, &t->in, max) > 0 ? 0 : ERR_AGAIN;
+        } else if (body_room(&ex->up) > 0) {
+            size_t held = buf_len(&ex->up.held);
+            r = stream_read(t->s, &ex->up.held, max);
+            ex->up.total += buf_len(&ex->up.held) - held;
+        }
+        if (t->up_left != UINT64_MAX)
+            t->up_left -= ex->up.total - before;
+        if (r == ERR_EOF && t->up_left != UINT64_MAX)
+            return ERR_CUT;
+        if (r == ERR_EOF || t->up_left == 0)
+            body_end(&ex->up);
+        if (ex->up.total != before || ex->up.ended)
+            exchange_wake_right(ex);
+        if (r < 0 && r != ERR_EOF)
+            return r;
+    }
+    return ERR_AGAIN;
+}
+
+/* The stream itself tells that the edge reset it only when it is read. */
+static int watch_edge(struct tunnel_server *t)
+{
+    struct buf none;
+    buf_init(&none, loop_chunks(t->group->loop), 0);
+    int r = stream_read(t->s, &none, 0);
+    buf_done(&none);
+    return r == 0 || r == ERR_EOF ? ERR_AGAIN : r;
+}
+
+static int send_head(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    if (t->head_sent || ex->response == NULL)
+        return 0;
+    /* A refused upgrade is an answer like any other: nothing more goes up. */
+    if (!ex->is_upgraded && ex->request.upgrade != UPGRADE_NONE && !ex->up.ended) {
+        body_end(&ex->up);
+        exchange_wake_right(ex);
+    }
+    t->head_sent = true;
+    return metadata_write_response(&t->out, ex, ex->response);
+}
+
+static int send_down(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    int r = buf_is_empty(&t->out) ? 0 : stream_write(t->s, &t->out);
+    if (r == 0 && t->head_sent && !buf_is_empty(&ex->down.held)) {
+        size_t before = buf_len(&ex->down.held);
+        r = stream_write(t->s, &ex->down.held);
+        size_t sent = before - buf_len(&ex->down.held);
+        ex->bytes_down += sent;
+        if (sent > 0)
+            exchange_wake_right(ex);
+    }
+    return r;
+}
+
+static void answer_failure(struct tunnel_server *t)
+{
+    const struct verdict *v = &t->ex->verdict;
+    if (t->head_sent) {
+        server_end(t, v->err); /* what broke off must not look complete */
+        return;
+    }
+    refuse(t, v->text != NULL ? v->text : err_text(v->err));
+}
+
+static void exchange_step(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    /* 1xx have no place on this transport. */
+    ex->interim = NULL;
+    int r = ex->up.ended ? watch_edge(t) : read_up(t);
+    if (r < 0 && r != ERR_AGAIN) {
+        if (r == ERR_CUT && ex->response == NULL) {
+            refuse(t, "the request's body broke off");
+            return;
+        }
+        if (!exchange_has_failed(ex))
+            exchange_fail(ex, ERR_CANCELED, HOP_TUNNEL,
+                          "Incoming request ended abruptly: context canceled");
+        server_end(t, r);
+        return;
+    }
+    if (exchange_has_failed(ex) && !(ex->response != NULL && ex->down.ended)) {
+        answer_failure(t);
+        return;
+    }
+    r = send_head(t);
+    if (r == 0)
+        r = send_down(t);
+    if (r < 0 && r != ERR_AGAIN) {
+        server_end(t, r);
+        return;
+    }
+    if (t->head_sent && body_is_over(&ex->down) && buf_is_empty(&t->out)) {
+        stream_finish(t->s);
+        server_end(t, 0);
+    }
+}
+
+static void server_run(struct task *task)
+{
+    struct tunnel_server *t = container_of(task, struct tunnel_server, task);
+    while (t->state == TS_HEAD) {
+        int r = head_step(t);
+        if (r == ERR_AGAIN)
+            r = stream_read(t->s, &t->in, READ_STEP_BYTES);
+        if (r == ERR_AGAIN || r == ERR_CLOSED)
+            return;
+        if (r < 0) {
+            server_end(t, r == ERR_EOF ? ERR_CUT : r);
+            return;
+        }
+    }
+    if (t->state == TS_EXCHANGE)
+        exchange_step(t);
+}

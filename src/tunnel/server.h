@@ -1,0 +1,28 @@
+#pragma once
+/* The connector's end of a data stream (wire/protocol.md §10, §11): the left side of one exchange.
+ * Frees itself when the exchange is over. Loop thread. */
+#include "http/exchange.h"
+#include "net/stream.h"
+#include "tunnel/head.h"
+
+struct tunnel_server_group {
+    struct loop *loop;
+    void *ctx;
+    /* Gives an exchange its right side, or a response at once, or fails it with a text for the
+     * edge. */
+    void (*route)(void *ctx, struct exchange *ex, enum connect_type type);
+    /* Told once for each exchange, when nothing of it will change any more. */
+    void (*done)(void *ctx, const struct exchange *ex);
+    /* Takes over an RPC stream: its signature has been read; `early` is what came with it (moved
+     * out). NULL = RPC is refused. */
+    void (*rpc)(void *ctx, struct stream *s, struct buf *early);
+    struct task *owner; /* woken when a stream ends; may be NULL */
+    size_t count;       /* streams open */
+    struct list open;
+};
+
+void tunnel_server_group_init(struct tunnel_server_group *g, struct loop *loop, void *ctx);
+/* Takes over a stream that the edge opened; it says by its first bytes what it is. */
+void tunnel_serve(struct tunnel_server_group *g, struct stream *s);
+/* Aborts every stream. Turn the loop once before freeing it. */
+void tunnel_server_abort(struct tunnel_server_group *g);
