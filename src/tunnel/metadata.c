@@ -180,7 +180,7 @@ static int take_request_header(struct exchange *ex, struct slice name, struct sl
                        arena_fmt(&ex->arena, "net/http: invalid header field value for \"%.*s\"",
                                  SLICE_FMT(name)));
     value = slice_trim(value);
-    switch (http1_name_of(name)) {
+    switch ((int)http1_name_of(name)) { /* the few that frame or belong to this hop */
     case HTTP1_CONTENT_LENGTH:
         if (slice_u64(value, INT64_MAX, &q->length) < 0)
             return invalid(ret_text, arena_fmt(&ex->arena, "Error setting content-length: \"%.*s\"",

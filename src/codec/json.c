@@ -1,0 +1,37 @@
+#include "codec/json.h"
+
+#include "base/err.h"
+
+int json_parse(struct slice text, json_t **ret, struct fault *fault)
+{
+    json_error_t error;
+    json_t *value =
+        json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (value == NULL) {
+        (void)fault_set(fault, ERR_PARSE, "JSON: %s", error.text);
+        (void)fault_at(fault, "", error.line > 0 ? (unsigned)error.line : 0,
+                       error.column > 0 ? (unsigned)error.column : 0);
+        return json_error_code(&error) == json_error_out_of_memory ? ERR_NOMEM : ERR_PARSE;
+    }
+    *ret = value;
+    return 0;
+}
+
+static int append(const char *bytes, size_t n, void *to)
+{
+    strb_add(to, slice_of(bytes, n));
+    return 0;
+}
+
+void json_write(struct strb *to, const json_t *value)
+{
+    if (json_dump_callback(value, append, to, JSON_COMPACT | JSON_ENCODE_ANY) != 0 && to->err == 0)
+        to->err = ERR_NOMEM;
+}
+
+struct slice json_member_slice(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_string(value) ? slice_of(json_string_value(value), json_string_length(value))
+                                 : (struct slice){ 0 };
+}
