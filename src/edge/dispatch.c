@@ -117,8 +117,8 @@ static int open_stream(struct dispatch *d, struct stream **ret)
     if (request == NULL)
         return ERR_NOMEM;
     metric_add(w->metrics, EDGE_crossed, 1);
-    return cross_open(w->loop, &d->task, d->link->mailbox, bridge_accept, bridge_drop, request,
-                      ret);
+    return cross_open(w->loop, &d->task, d->link->mailbox, w->edge->workers[d->link->worker].loop,
+                      bridge_accept, bridge_drop, request, ret);
 }
 
 /* Picks a link and starts on it: 0, ERR_NOLINK when there is none left. */

@@ -1,6 +1,7 @@
 #include "edge/edge.h"
 
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"

@@ -1,5 +1,7 @@
 #include "edge/forward.h"
 
+#include <stdio.h>
+
 #include "base/err.h"
 
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])

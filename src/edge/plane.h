@@ -18,6 +18,7 @@ struct registration {
         *reply; /* counted; the answer goes there with `deliver` and `drop` set to answer_… */
     void (*answer_deliver)(struct mail *);
     void (*answer_drop)(struct mail *);
+    void *answer_ctx; /* the asking worker's */
     uint64_t link;
 
     char account[REGISTRATION_TEXT_BYTES];

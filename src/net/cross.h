@@ -10,7 +10,9 @@
  */
 typedef void cross_accept(void *ctx, struct loop *far_loop, struct stream *far_end);
 
-/* Makes the near end at once and mails the far end to `far`. The near end can be written to
- * straight away. */
-int cross_open(struct loop *near, struct task *owner, struct mailbox *far, cross_accept *accept,
-               void *ctx, struct stream **ret) __attribute__((warn_unused_result));
+/* Makes the near end at once and mails the far end to `far`, the mailbox of `far_loop` (which is
+ * only handed on). The near end can be written to straight away. `dropped` runs instead of `accept`
+ * when the far loop is gone; then the near end fails with ERR_CLOSED. */
+int cross_open(struct loop *near, struct task *owner, struct mailbox *far, struct loop *far_loop,
+               cross_accept *accept, void (*dropped)(void *ctx), void *ctx, struct stream **ret)
+    __attribute__((warn_unused_result));

@@ -9,8 +9,9 @@
 #include "base/err.h"
 #include "net/tcp.h"
 
-#define PAUSE_NSEC (100 * NSEC_PER_MSEC) /* when descriptors have run out: others may close some   \
-                                          */
+#define PAUSE_NSEC                                                                                 \
+    (100 * NSEC_PER_MSEC) /* when descriptors have run out: others may close some                  \
+                           */
 
 struct tcp_listener {
     struct loop *loop;

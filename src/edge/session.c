@@ -1,0 +1,365 @@
+/* A connector's connection at the edge: its control stream, its registration, its link. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "edge/edge_int.h"
+#include "tunnel/registration.h"
+
+#define REGISTER_NSEC                                                                              \
+    (10 * NSEC_PER_SEC) /* a connection that never registers holds memory for nothing */
+#define CONTROL_BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
+
+enum session_state {
+    SESSION_NEW,
+    SESSION_ENROLLING,
+    SESSION_SERVING,
+    SESSION_REFUSED,
+    SESSION_OVER
+};
+
+struct session {
+    struct list node;
+    struct map_node by_id;
+    struct task task;
+    struct deadline deadline;
+    struct edge_worker *worker;
+    struct quic_conn *quic;
+    struct stream *control;
+    struct rpc *rpc;
+    struct buf in, out;
+    enum session_state state;
+    struct link *link;
+    uint32_t register_id; /* of the call that waits for its answer */
+    bool is_told;         /* the control plane knows of it */
+    struct reaper reaper;
+};
+
+static void session_run(struct task *t);
+
+/* ---- links in every worker's table ---- */
+
+struct link_news {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct link *link;
+    bool is_added;
+};
+
+static void link_news_drop(struct mail *m)
+{
+    struct link_news *n = container_of(m, struct link_news, mail);
+    link_unref(n->link);
+    free(n);
+}
+
+static void link_news_deliver(struct mail *m)
+{
+    struct link_news *n = container_of(m, struct link_news, mail);
+    if (n->is_added)
+        (void)!link_table_add(n->worker->links, n->link);
+    else
+        link_table_remove(n->worker->links, n->link->id);
+    link_news_drop(m);
+}
+
+static void tell_workers(struct session *s, bool is_added)
+{
+    struct edge *e = s->worker->edge;
+    for (unsigned i = 0; i < e->count; i++) {
+        struct link_news *n = calloc(1, sizeof *n);
+        if (n == NULL)
+            abort();
+        n->mail = (struct mail){ .deliver = link_news_deliver, .drop = link_news_drop };
+        n->worker = &e->workers[i];
+        n->link = link_ref(s->link);
+        n->is_added = is_added;
+        if (i == s->worker->index)
+            link_news_deliver(&n->mail);
+        else
+            mailbox_post(e->mailboxes[i], &n->mail);
+    }
+    metric_add(s->worker->metrics, EDGE_links, is_added ? 1 : -1);
+}
+
+/* ---- life ---- */
+
+static void reap(struct reaper *r)
+{
+    struct session *s = container_of(r, struct session, reaper);
+    rpc_free(s->rpc);
+    buf_done(&s->in);
+    buf_done(&s->out);
+    link_unref(s->link);
+    free(s);
+}
+
+int session_open(struct edge_worker *w, struct quic_conn *conn)
+{
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return ERR_NOMEM;
+    s->rpc = rpc_new();
+    s->link = link_new(LINK_ID(w->index, ++w->serial), w->index, w->mailbox);
+    if (s->rpc == NULL || s->link == NULL) {
+        rpc_free(s->rpc);
+        link_unref(s->link);
+        free(s);
+        return ERR_NOMEM;
+    }
+    s->worker = w;
+    s->quic = conn;
+    s->by_id.key = slice_of(&s->link->id, sizeof s->link->id);
+    if (map_put(&w->sessions_by_id, &s->by_id) < 0) {
+        reap(&s->reaper);
+        return ERR_NOMEM;
+    }
+    task_init(&s->task, w->loop, session_run);
+    quic_conn_set_owner(conn, &s->task);
+    buf_init(&s->in, loop_chunks(w->loop), CONTROL_BYTES_MAX);
+    buf_init(&s->out, loop_chunks(w->loop), CONTROL_BYTES_MAX);
+    list_push_back(&w->sessions, &s->node);
+    deadline_set(&s->deadline, &s->task, loop_now(w->loop) + REGISTER_NSEC);
+    task_wake(&s->task);
+    return 0;
+}
+
+static void session_end(struct session *s, const char *why)
+{
+    struct edge_worker *w = s->worker;
+    if (s->state == SESSION_OVER)
+        return;
+    if (s->state == SESSION_SERVING) {
+        tell_workers(s, false);
+        log_info("connection ended", LSTR("connection", s->link->connection),
+                 LU64("index", s->link->index), LSTR("why", why));
+    }
+    if (s->is_told)
+        w->edge->conf.plane.gone(w->edge->conf.plane.ctx, s->link->id);
+    s->state = SESSION_OVER;
+    map_remove(&w->sessions_by_id, &s->by_id);
+    list_remove(&s->node);
+    deadline_clear(&s->deadline);
+    task_done(&s->task);
+    stream_release(s->control);
+    quic_conn_release(s->quic);
+    loop_reap(w->loop, &s->reaper, reap);
+}
+
+struct session *session_find(struct edge_worker *w, uint64_t id)
+{
+    struct map_node *node = map_get(&w->sessions_by_id, slice_of(&id, sizeof id));
+    return node != NULL ? container_of(node, struct session, by_id) : NULL;
+}
+
+void session_close(struct session *s, const char *why)
+{
+    session_end(s, why);
+}
+
+void sessions_abort(struct edge_worker *w)
+{
+    list_each(it, &w->sessions)
+    {
+        session_end(container_of(it, struct session, node), "the edge stops");
+    }
+}
+
+int session_open_stream(struct session *s, struct task *owner, struct stream **ret)
+{
+    if (s->state != SESSION_SERVING)
+        return ERR_CLOSED;
+    return quic_conn_open(s->quic, owner, ret);
+}
+
+/* ---- registration ---- */
+
+static void copy_text(char *to, size_t size, struct slice text)
+{
+    size_t n = text.n < size ? text.n : size - 1;
+    if (n > 0)
+        memcpy(to, text.p, n);
+    to[n] = 0;
+}
+
+static void answer_refused(struct session *s, uint32_t id, const char *cause, bool should_retry,
+                           uint64_t retry_after)
+{
+    struct register_result result = { .cause = slice_str(cause),
+                                      .should_retry = should_retry,
+                                      .retry_after_ns = retry_after };
+    metric_add(s->worker->metrics, EDGE_registrations_refused, 1);
+    (void)!register_answer(s->rpc, id, &result, &s->out);
+}
+
+static void answer_accepted(struct session *s, const struct registration *r)
+{
+    struct register_result result = {
+        .is_accepted = true,
+        .connection = r->connection,
+        .location = slice_str(r->location),
+        .is_remotely_managed = r->is_remotely_managed,
+    };
+    s->link->tunnel = r->tunnel;
+    s->link->connector = r->connector;
+    s->link->index = r->index;
+    (void)uuid_text(&r->connection, s->link->connection);
+    s->state = SESSION_SERVING;
+    deadline_clear(&s->deadline);
+    metric_add(s->worker->metrics, EDGE_registrations_ok, 1);
+    tell_workers(s, true);
+    if (register_answer(s->rpc, s->register_id, &result, &s->out) < 0)
+        session_end(s, "no memory for the answer");
+}
+
+static void answer_drop(struct mail *m)
+{
+    registration_free(container_of(m, struct registration, mail));
+}
+
+/* The control plane's answer. The session may be gone by now. */
+static void answer_deliver(struct mail *m)
+{
+    struct registration *r = container_of(m, struct registration, mail);
+    struct edge_worker *w = r->answer_ctx;
+    struct session *s = session_find(w, r->link);
+    if (s != NULL && s->state == SESSION_ENROLLING) {
+        if (r->is_accepted) {
+            answer_accepted(s, r);
+        } else {
+            s->state = SESSION_REFUSED;
+            answer_refused(s, s->register_id, r->cause, r->should_retry, r->retry_after_ns);
+            /* The reference waits for the edge to close after a refusal; it gets the time to read
+             * why. */
+            deadline_set(&s->deadline, &s->task, loop_now(w->loop) + NSEC_PER_SEC);
+        }
+        if (s->state != SESSION_OVER)
+            task_wake(&s->task);
+    }
+    registration_free(r);
+}
+
+static void enroll(struct session *s, uint32_t id, const struct capnp_struct *params)
+{
+    struct edge_worker *w = s->worker;
+    struct register_params p;
+    struct addr peer;
+    if (s->state != SESSION_NEW) {
+        (void)!rpc_answer_exception(s->rpc, id, "the connection is registered already", &s->out);
+        return;
+    }
+    if (register_params_read(params, &p) < 0 || p.secret.n > REGISTRATION_SECRET_BYTES) {
+        answer_refused(s, id, "malformed registration", false, 0);
+        return;
+    }
+    struct registration *r = registration_new(w->mailbox);
+    if (r == NULL) {
+        answer_refused(s, id, "the edge is out of memory", true, NSEC_PER_SEC);
+        return;
+    }
+    r->answer_deliver = answer_deliver;
+    r->answer_drop = answer_drop;
+    r->answer_ctx = w;
+    r->link = s->link->id;
+    r->tunnel = p.tunnel;
+    r->connector = p.connector;
+    r->index = p.index;
+    r->attempts = p.attempts;
+    r->replace_existing = p.replace_existing;
+    r->transport = "quic";
+    r->secret_bytes = p.secret.n;
+    if (p.secret.n > 0)
+        memcpy(r->secret, p.secret.p, p.secret.n);
+    copy_text(r->account, sizeof r->account, p.account);
+    copy_text(r->version, sizeof r->version, p.version);
+    copy_text(r->arch, sizeof r->arch, p.arch);
+    for (uint32_t i = 0; i < p.feature_count && i < REGISTRATION_FEATURES_MAX; i++)
+        copy_text(r->features[r->feature_count++], REGISTRATION_TEXT_BYTES, p.features[i]);
+    quic_conn_peer_addr(s->quic, &peer);
+    (void)addr_ip_text(&peer, r->origin_ip);
+    s->state = SESSION_ENROLLING;
+    s->register_id = id;
+    s->is_told = true;
+    w->edge->conf.plane.enroll(w->edge->conf.plane.ctx, r);
+}
+
+static void unregister(struct session *s, uint32_t id)
+{
+    struct plane *plane = &s->worker->edge->conf.plane;
+    atomic_store_explicit(&s->link->is_draining, true, memory_order_relaxed);
+    if (s->state == SESSION_SERVING)
+        log_info("connection unregistered", LSTR("connection", s->link->connection),
+                 LU64("index", s->link->index));
+    if (s->is_told)
+        plane->unregister(plane->ctx, s->link->id);
+    (void)!empty_answer(s->rpc, id, &s->out);
+}
+
+static void on_call(struct session *s, const struct rpc_event *call)
+{
+    if (call->interface == REGISTRATION_INTERFACE && call->method == METHOD_REGISTER)
+        enroll(s, call->id, &call->value);
+    else if (call->interface == REGISTRATION_INTERFACE && call->method == METHOD_UNREGISTER)
+        unregister(s, call->id);
+    else if (call->interface == REGISTRATION_INTERFACE &&
+             call->method == METHOD_LOCAL_CONFIGURATION)
+        (void)!empty_answer(s->rpc, call->id,
+                            &s->out); /* kept for remote configuration, which is not here yet */
+    else
+        (void)!rpc_answer_exception(s->rpc, call->id, "method not implemented", &s->out);
+}
+
+/* ---- driving ---- */
+
+/* Reads and writes the control stream. Its end is not the connection's. */
+static void run_control(struct session *s)
+{
+    struct rpc_event event;
+    while (stream_read(s->control, &s->in, READ_STEP_BYTES) == 0)
+        continue;
+    for (unsigned step = 0; step < RPC_CALLS_MAX && rpc_next(s->rpc, &s->in, &s->out, &event) == 0;
+         step++) {
+        if (event.kind == RPC_CALL)
+            on_call(s, &event);
+        if (event.kind == RPC_OVER || s->state == SESSION_OVER)
+            break;
+    }
+    if (s->state != SESSION_OVER && !buf_is_empty(&s->out))
+        (void)!stream_write(s->control, &s->out);
+}
+
+/* Streams that the connector opens: the first is the control stream; later ones end UDP sessions,
+ * of which we have none. */
+static void take_streams(struct session *s)
+{
+    struct stream *stream;
+    while (quic_conn_accept(s->quic, NULL, &stream) == 0) {
+        if (s->control == NULL) {
+            s->control = stream;
+            stream->owner = &s->task;
+            continue;
+        }
+        stream_abort(stream, ERR_UNSUPPORTED);
+        stream_release(stream);
+    }
+}
+
+static void session_run(struct task *t)
+{
+    struct session *s = container_of(t, struct session, task);
+    if (quic_conn_state(s->quic) == QUIC_CLOSED) {
+        struct quic_why why;
+        quic_conn_why(s->quic, &why);
+        session_end(s, why.text[0] != 0 ? why.text : err_text(why.err));
+        return;
+    }
+    if (deadline_take(&s->deadline)) {
+        session_end(s, s->state == SESSION_REFUSED ? "the registration was refused"
+                                                   : "no registration came");
+        return;
+    }
+    take_streams(s);
+    if (s->control != NULL)
+        run_control(s);
+}

@@ -1,0 +1,261 @@
+#include "net/cross.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+
+#define CREDIT_STEP (CROSS_WINDOW_BYTES / 4) /* what was read is told in steps */
+
+/* The two ends share one counted block with a half for each; each half belongs to its own loop's
+ * thread, and mail is the only way from one to the other. */
+enum kind { CROSS_OPEN, CROSS_DATA, CROSS_CREDIT, CROSS_FINISH, CROSS_ABORT };
+
+struct half {
+    struct stream stream;
+    struct shared *shared;
+    struct loop *loop;
+    struct mailbox *mailbox; /* of this half's loop, counted */
+    struct half *other;
+    struct buf in;    /* arrived, not read */
+    size_t in_credit; /* read, not yet told */
+    size_t out_room;  /* may yet be sent */
+    bool is_full, is_finished, is_in_over, is_released;
+    int err;
+};
+
+struct shared {
+    _Atomic unsigned refs; /* the two halves while not released, and every mail under way */
+    struct half ends[2];
+    cross_accept *accept;
+    void (*dropped)(void *ctx);
+    void *ctx;
+    bool is_accepted; /* far thread */
+};
+
+struct note {
+    struct mail mail;
+    struct half *to;
+    enum kind kind;
+    size_t credit;
+    int why;
+    struct buf data;
+};
+
+static const struct stream_ops CROSS_OPS;
+
+static struct half *half_of(struct stream *s)
+{
+    return (struct half *)(void *)((char *)s - offsetof(struct half, stream));
+}
+
+static void shared_unref(struct shared *sh)
+{
+    if (atomic_fetch_sub_explicit(&sh->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (int i = 0; i < 2; i++) {
+        buf_done(&sh->ends[i].in);
+        mailbox_unref(sh->ends[i].mailbox);
+    }
+    free(sh);
+}
+
+static void die(struct half *h, int why)
+{
+    if (h->err == 0)
+        h->err = why;
+    task_wake(h->stream.owner);
+}
+
+/* ---- notes ---- */
+
+static void note_free(struct note *n)
+{
+    struct shared *sh = n->to->shared;
+    buf_done(&n->data);
+    free(n);
+    shared_unref(sh);
+}
+
+static void note_dropped(struct mail *m);
+static void note_deliver(struct mail *m);
+
+static void post(struct half *from, struct note *n, enum kind kind)
+{
+    n->mail = (struct mail){ .deliver = note_deliver, .drop = note_dropped };
+    n->to = from->other;
+    n->kind = kind;
+    atomic_fetch_add_explicit(&from->shared->refs, 1, memory_order_relaxed);
+    mailbox_post(from->other->mailbox, &n->mail);
+}
+
+static struct note *note_new(struct half *from)
+{
+    struct note *n = calloc(1, sizeof *n);
+    if (n == NULL)
+        abort();
+    buf_init(&n->data, loop_chunks(from->loop), CROSS_WINDOW_BYTES);
+    return n;
+}
+
+/* The receiver's loop is gone: the sender learns of it, on its own thread, by a note that comes
+ * back. */
+static void note_dropped(struct mail *m)
+{
+    struct note *n = container_of(m, struct note, mail);
+    struct half *from = n->to->other;
+    if (n->kind == CROSS_OPEN && n->to->shared->dropped != NULL)
+        n->to->shared->dropped(n->to->shared->ctx);
+    if (n->kind == CROSS_ABORT || n->why == ERR_CLOSED) {
+        note_free(n);
+        return;
+    }
+    n->mail = (struct mail){ .deliver = note_deliver, .drop = note_dropped };
+    n->to = from;
+    n->kind = CROSS_ABORT;
+    n->why = ERR_CLOSED;
+    mailbox_post(from->mailbox, &n->mail);
+}
+
+static void accept_far(struct half *h)
+{
+    struct shared *sh = h->shared;
+    sh->is_accepted = true;
+    buf_init(&h->in, loop_chunks(h->loop), CROSS_WINDOW_BYTES);
+    sh->accept(sh->ctx, h->loop, &h->stream);
+}
+
+static void note_deliver(struct mail *m)
+{
+    struct note *n = container_of(m, struct note, mail);
+    struct half *h = n->to;
+    switch (n->kind) {
+    case CROSS_OPEN:
+        accept_far(h);
+        break;
+    case CROSS_DATA:
+        if (!h->is_released && h->err == 0)
+            (void)buf_move(&h->in, &n->data, SIZE_MAX);
+        task_wake(h->stream.owner);
+        break;
+    case CROSS_CREDIT:
+        h->out_room += n->credit;
+        if (h->is_full)
+            task_wake(h->stream.owner);
+        h->is_full = false;
+        break;
+    case CROSS_FINISH:
+        h->is_in_over = true;
+        task_wake(h->stream.owner);
+        break;
+    case CROSS_ABORT:
+        die(h, n->why);
+        break;
+    }
+    note_free(n);
+}
+
+/* ---- the five verbs ---- */
+
+static int cross_read(struct stream *s, struct buf *to, size_t max)
+{
+    struct half *h = half_of(s);
+    size_t n = max > 0 ? buf_move(to, &h->in, max) : 0;
+    if (n > 0) {
+        h->in_credit += n;
+        if (h->in_credit >= CREDIT_STEP) {
+            struct note *note = note_new(h);
+            note->credit = h->in_credit;
+            h->in_credit = 0;
+            post(h, note, CROSS_CREDIT);
+        }
+        return 0;
+    }
+    if (h->err < 0)
+        return h->err;
+    return h->is_in_over && buf_is_empty(&h->in) ? ERR_EOF : ERR_AGAIN;
+}
+
+static int cross_write(struct stream *s, struct buf *from)
+{
+    struct half *h = half_of(s);
+    if (h->err < 0)
+        return h->err;
+    if (h->is_finished)
+        return ERR_CLOSED;
+    if (h->out_room > 0 && !buf_is_empty(from)) {
+        struct note *note = note_new(h);
+        h->out_room -= buf_move(&note->data, from, h->out_room);
+        post(h, note, CROSS_DATA);
+    }
+    h->is_full = !buf_is_empty(from);
+    return h->is_full ? ERR_AGAIN : 0;
+}
+
+static void cross_finish(struct stream *s)
+{
+    struct half *h = half_of(s);
+    if (h->is_finished || h->err < 0)
+        return;
+    h->is_finished = true;
+    post(h, note_new(h), CROSS_FINISH);
+}
+
+static void cross_abort(struct stream *s, int why)
+{
+    struct half *h = half_of(s);
+    if (h->err < 0)
+        return;
+    h->err = why < 0 ? why : ERR_CLOSED;
+    buf_drop(&h->in, buf_len(&h->in));
+    struct note *note = note_new(h);
+    note->why = ERR_RESET;
+    post(h, note, CROSS_ABORT);
+}
+
+static void cross_release(struct stream *s)
+{
+    struct half *h = half_of(s);
+    if (!h->is_finished || !(h->is_in_over || h->err < 0))
+        if (!h->is_finished)
+            cross_abort(s, ERR_CLOSED);
+    h->stream.owner = NULL;
+    h->is_released = true;
+    buf_drop(&h->in, buf_len(&h->in));
+    shared_unref(h->shared);
+}
+
+static const struct stream_ops CROSS_OPS = {
+    .kind = "cross",
+    .read = cross_read,
+    .write = cross_write,
+    .finish = cross_finish,
+    .abort = cross_abort,
+    .release = cross_release,
+};
+
+int cross_open(struct loop *near, struct task *owner, struct mailbox *far, struct loop *far_loop,
+               cross_accept *accept, void (*dropped)(void *ctx), void *ctx, struct stream **ret)
+{
+    struct shared *sh = calloc(1, sizeof *sh);
+    if (sh == NULL)
+        return ERR_NOMEM;
+    atomic_init(&sh->refs, 2);
+    sh->accept = accept;
+    sh->dropped = dropped;
+    sh->ctx = ctx;
+    for (int i = 0; i < 2; i++) {
+        struct half *h = &sh->ends[i];
+        h->stream.ops = &CROSS_OPS;
+        h->shared = sh;
+        h->other = &sh->ends[1 - i];
+        h->out_room = CROSS_WINDOW_BYTES;
+        h->loop = i == 0 ? near : far_loop;
+        h->mailbox = mailbox_ref(i == 0 ? loop_mailbox(near) : far);
+    }
+    sh->ends[0].stream.owner = owner;
+    buf_init(&sh->ends[0].in, loop_chunks(near), CROSS_WINDOW_BYTES);
+    post(&sh->ends[0], note_new(&sh->ends[0]), CROSS_OPEN);
+    *ret = &sh->ends[0].stream;
+    return 0;
+}
