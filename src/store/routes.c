@@ -1,0 +1,174 @@
+/* Hostnames, configurations, settings, tokens, audit: the small tables. */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "store/store_int.h"
+
+/* ---- hostnames ---- */
+
+static int route_get(struct store *s, const char *hostname, struct uuid *ret)
+{
+    sqlite3_stmt *st = store_statement(s, "SELECT tunnel FROM routes WHERE hostname = ?");
+    store_bind_text(st, 1, slice_str(hostname));
+    int r = store_step(s, st);
+    if (r == 1) {
+        store_column_uuid(st, 0, ret);
+        (void)sqlite3_reset(st);
+        return 0;
+    }
+    return r < 0 ? r : ERR_NOTFOUND;
+}
+
+int store_route_put(struct store *s, const struct dns_route *route, bool overwrite, enum route_change *ret)
+{
+    struct uuid before;
+    int r = route_get(s, route->hostname, &before);
+    if (r < 0 && r != ERR_NOTFOUND)
+        return r;
+    if (r == 0 && uuid_eq(&before, &route->tunnel)) {
+        *ret = ROUTE_UNCHANGED;
+        return 0;
+    }
+    if (r == 0 && !overwrite)
+        return ERR_EXISTS;
+    enum route_change change = r == 0 ? ROUTE_UPDATED : ROUTE_NEW;
+    sqlite3_stmt *st = store_statement(s, "INSERT INTO routes (hostname, tunnel, created) VALUES (?, ?, ?)"
+                                          " ON CONFLICT (hostname) DO UPDATE SET tunnel = excluded.tunnel");
+    store_bind_text(st, 1, slice_str(route->hostname));
+    store_bind_uuid(st, 2, &route->tunnel);
+    if (st != NULL)
+        (void)sqlite3_bind_int64(st, 3, route->created_us);
+    r = store_run(s, st);
+    if (r == 0)
+        *ret = change;
+    return r == ERR_EXISTS ? ERR_NOTFOUND : r; /* the one constraint left: the tunnel must exist */
+}
+
+int store_route_delete(struct store *s, const char *hostname)
+{
+    sqlite3_stmt *st = store_statement(s, "DELETE FROM routes WHERE hostname = ?");
+    store_bind_text(st, 1, slice_str(hostname));
+    int r = store_run(s, st);
+    return r < 0 ? r : sqlite3_changes(s->db) > 0 ? 0 : ERR_NOTFOUND;
+}
+
+int store_route_each(struct store *s, int (*each)(void *ctx, const struct dns_route *r), void *ctx)
+{
+    sqlite3_stmt *st = store_statement(s, "SELECT hostname, tunnel, created FROM routes ORDER BY hostname");
+    int r;
+    while ((r = store_step(s, st)) == 1) {
+        struct dns_route route;
+        store_column_text(st, 0, route.hostname, sizeof route.hostname);
+        store_column_uuid(st, 1, &route.tunnel);
+        route.created_us = sqlite3_column_int64(st, 2);
+        int e = each(ctx, &route);
+        if (e != 0) {
+            (void)sqlite3_reset(st);
+            return e;
+        }
+    }
+    return r;
+}
+
+size_t store_route_count(struct store *s, const struct uuid *tunnel)
+{
+    sqlite3_stmt *st = store_statement(s, "SELECT count(*) FROM routes WHERE tunnel = ?");
+    store_bind_uuid(st, 1, tunnel);
+    size_t n = store_step(s, st) == 1 ? (size_t)sqlite3_column_int64(st, 0) : 0;
+    if (st != NULL)
+        (void)sqlite3_reset(st);
+    return n;
+}
+
+/* ---- configurations ---- */
+
+int store_config_get(struct store *s, const struct uuid *tunnel, int *ret_version, char **ret_json)
+{
+    sqlite3_stmt *st = store_statement(
+        s, "SELECT version, json FROM configurations WHERE tunnel = ? ORDER BY version DESC LIMIT 1");
+    store_bind_uuid(st, 1, tunnel);
+    int r = store_step(s, st);
+    if (r <= 0)
+        return r < 0 ? r : ERR_NOTFOUND;
+    *ret_version = sqlite3_column_int(st, 0);
+    *ret_json = slice_dup(slice_of(sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1)));
+    (void)sqlite3_reset(st);
+    return 0;
+}
+
+int store_config_put(struct store *s, const struct uuid *tunnel, const char *json, int64_t now_us, int *ret_version)
+{
+    int version = 0;
+    char *old = NULL;
+    int r = store_config_get(s, tunnel, &version, &old);
+    free(old);
+    if (r < 0 && r != ERR_NOTFOUND)
+        return r;
+    version = r == 0 ? version + 1 : 1;
+    sqlite3_stmt *st =
+        store_statement(s, "INSERT INTO configurations (tunnel, version, json, created) VALUES (?, ?, ?, ?)");
+    store_bind_uuid(st, 1, tunnel);
+    store_bind_text(st, 3, slice_str(json));
+    if (st != NULL) {
+        (void)sqlite3_bind_int(st, 2, version);
+        (void)sqlite3_bind_int64(st, 4, now_us);
+    }
+    r = store_run(s, st);
+    if (r == 0)
+        *ret_version = version;
+    return r;
+}
+
+/* ---- settings, tokens, audit ---- */
+
+int store_get(struct store *s, const char *key, char *ret, size_t size)
+{
+    sqlite3_stmt *st = store_statement(s, "SELECT value FROM settings WHERE key = ?");
+    store_bind_text(st, 1, slice_str(key));
+    int r = store_step(s, st);
+    if (r <= 0)
+        return r < 0 ? r : ERR_NOTFOUND;
+    store_column_text(st, 0, ret, size);
+    (void)sqlite3_reset(st);
+    return 0;
+}
+
+int store_set(struct store *s, const char *key, const char *value)
+{
+    sqlite3_stmt *st = store_statement(s, "INSERT INTO settings (key, value) VALUES (?, ?)"
+                                          " ON CONFLICT (key) DO UPDATE SET value = excluded.value");
+    store_bind_text(st, 1, slice_str(key));
+    store_bind_text(st, 2, slice_str(value));
+    return store_run(s, st);
+}
+
+int store_token_put(struct store *s, const uint8_t hash[static 32], const char *name)
+{
+    sqlite3_stmt *st = store_statement(s, "INSERT OR REPLACE INTO tokens (hash, name) VALUES (?, ?)");
+    if (st != NULL)
+        (void)sqlite3_bind_blob(st, 1, hash, 32, SQLITE_TRANSIENT);
+    store_bind_text(st, 2, slice_str(name));
+    return store_run(s, st);
+}
+
+bool store_token_is_known(struct store *s, const uint8_t hash[static 32])
+{
+    sqlite3_stmt *st = store_statement(s, "SELECT 1 FROM tokens WHERE hash = ?");
+    if (st != NULL)
+        (void)sqlite3_bind_blob(st, 1, hash, 32, SQLITE_TRANSIENT);
+    bool is_known = store_step(s, st) == 1;
+    if (st != NULL)
+        (void)sqlite3_reset(st);
+    return is_known;
+}
+
+int store_audit(struct store *s, int64_t now_us, const char *actor, const char *action, const char *object)
+{
+    sqlite3_stmt *st = store_statement(s, "INSERT INTO audit (at, actor, action, object) VALUES (?, ?, ?, ?)");
+    if (st != NULL)
+        (void)sqlite3_bind_int64(st, 1, now_us);
+    store_bind_text(st, 2, slice_str(actor));
+    store_bind_text(st, 3, slice_str(action));
+    store_bind_text(st, 4, slice_str(object));
+    return store_run(s, st);
+}
