@@ -1,10 +1,11 @@
 #pragma once
-/* The control plane's records as plain data. Strings are owned by whoever made the struct (arena or caller). */
+/* The control plane's records as plain data. Strings are owned by whoever made the struct (arena or
+ * caller). */
 #include "base/text.h"
 
-#define TUNNEL_NAME_BYTES_MAX 100
+#define TUNNEL_NAME_BYTES_MAX   100
 #define TUNNEL_SECRET_BYTES_MAX 256
-#define ACCOUNT_ID_BYTES 33 /* 32 hexadecimal digits and NUL */
+#define ACCOUNT_ID_BYTES        33 /* 32 hexadecimal digits and NUL */
 
 struct tunnel {
     struct uuid id;
@@ -13,7 +14,7 @@ struct tunnel {
     size_t secret_bytes;
     int64_t created_us, deleted_us; /* since 1970; 0 = not */
     bool is_quick;
-    bool is_remote;                 /* configured from the edge */
+    bool is_remote; /* configured from the edge */
 };
 
 struct dns_route {

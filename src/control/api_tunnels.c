@@ -1,0 +1,448 @@
+/* /accounts/A/cfd_tunnel (api/reference.md §3.1-3.4). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "control/api_int.h"
+#include "crypto/random.h"
+
+#define SECRET_BYTES_MIN 32
+#define PER_PAGE_MAX     1000
+
+/* ---- objects ---- */
+
+static const char *status_of(const struct api *api, const struct tunnel *t)
+{
+    size_t count = live_count(api->live, &t->id);
+    if (count > 0)
+        return count >= 4 ? "healthy" : "degraded";
+    return live_was_active(api->live, &t->id) ? "down" : "inactive";
+}
+
+static json_t *conn_json(struct call *c, const struct live_conn *conn)
+{
+    char id[UUID_TEXT_BYTES], client[UUID_TEXT_BYTES];
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s}", "id", uuid_text(&conn->connection, id),
+                  "uuid", id, "client_id", uuid_text(&conn->connector, client), "client_version",
+                  conn->version, "colo_name", c->api->location, "is_pending_reconnect",
+                  conn->is_draining, "origin_ip", conn->origin_ip, "transport", conn->transport);
+    (void)json_object_set_new(o, "opened_at", json_time(c, conn->opened_us));
+    return o;
+}
+
+json_t *connections_json(struct call *c, const struct uuid *tunnel, const struct uuid *connector)
+{
+    json_t *list = json_array();
+    for (const struct live_conn *conn = live_first(c->api->live, tunnel); conn != NULL;
+         conn = live_next(c->api->live, conn))
+        if (connector == NULL || uuid_eq(&conn->connector, connector))
+            (void)json_array_append_new(list, conn_json(c, conn));
+    return list;
+}
+
+static json_t *tunnel_json(struct call *c, const struct tunnel *t)
+{
+    char id[UUID_TEXT_BYTES];
+    const struct live_conn *first = live_first(c->api->live, &t->id);
+    int64_t away = live_away_since(c->api->live, &t->id);
+    json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:{},s:b,s:s,s:s}", "id", uuid_text(&t->id, id),
+                          "account_tag", c->api->account, "name", t->name, "tun_type", "cfd_tunnel",
+                          "metadata", "remote_config", t->is_remote, "status", status_of(c->api, t),
+                          "config_src", t->is_remote ? "cloudflare" : "local");
+    (void)json_object_set_new(o, "created_at", json_time(c, t->created_us));
+    (void)json_object_set_new(o, "deleted_at", json_time(c, t->deleted_us));
+    (void)json_object_set_new(o, "conns_active_at",
+                              json_time(c, first != NULL ? first->opened_us : 0));
+    (void)json_object_set_new(o, "conns_inactive_at",
+                              json_time(c, first != NULL ? 0
+                                           : away != 0   ? away
+                                                         : t->created_us));
+    (void)json_object_set_new(o, "connections", connections_json(c, &t->id, NULL));
+    return o;
+}
+
+char *token_of(struct call *c, const struct tunnel *t)
+{
+    struct credential cred = {
+        .account = slice_str(c->api->account),
+        .tunnel = t->id,
+        .secret = slice_of(t->secret, t->secret_bytes),
+        .edge_count = c->api->edge_count,
+        .has_pin = true,
+    };
+    memcpy(cred.edges, c->api->edges, sizeof cred.edges);
+    memcpy(cred.pin, c->api->pin, sizeof cred.pin);
+    return tunnel_token_write(&cred, c->q->arena);
+}
+
+/* The tunnel of the path; answers 404 when it is not there. */
+static bool take_tunnel(struct call *c, bool deleted_too, struct tunnel *ret)
+{
+    int r = store_tunnel_get(c->api->store, &c->tunnel, ret);
+    if (r == 0 && (deleted_too || ret->deleted_us == 0)) {
+        (void)uuid_text(&ret->id, c->id);
+        return true;
+    }
+    if (r == 0 || r == ERR_NOTFOUND)
+        answer_error(c, 404, 1003, "Tunnel not found");
+    else
+        answer_error(c, 500, 1000, "The database could not be read");
+    return false;
+}
+
+/* ---- the collection ---- */
+
+static const char *check_name(struct slice name)
+{
+    struct uuid id;
+    if (name.n == 0)
+        return "A tunnel needs a name";
+    if (name.n > TUNNEL_NAME_BYTES_MAX || !slice_is_utf8(name))
+        return "The tunnel's name is too long, or not UTF-8";
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] < 0x20 || name.p[i] == 0x7f)
+            return "The tunnel's name has a control character";
+    return uuid_parse(name, &id) == 0 ? "The tunnel's name must not be a UUID" : NULL;
+}
+
+/* Standard base64 of 32 bytes or more; random without one. */
+static const char *take_secret(struct slice text, struct tunnel *t)
+{
+    uint8_t bytes[TUNNEL_SECRET_BYTES_MAX / 3 * 4 + 8];
+    size_t n;
+    if (text.p == NULL) {
+        t->secret_bytes = SECRET_BYTES_MIN;
+        random_bytes(t->secret, t->secret_bytes);
+        return NULL;
+    }
+    if (text.n > TUNNEL_SECRET_BYTES_MAX ||
+        base64_decode(text, BASE64_STD, true, false, bytes, &n) < 0)
+        return "tunnel_secret must be standard base64";
+    if (n < SECRET_BYTES_MIN || n > sizeof t->secret)
+        return "tunnel_secret must be at least 32 bytes long";
+    memcpy(t->secret, bytes, n);
+    t->secret_bytes = n;
+    return NULL;
+}
+
+static void answer_created(struct call *c, const struct tunnel *t)
+{
+    char secret[BASE64_BYTES(TUNNEL_SECRET_BYTES_MAX)];
+    json_t *o = tunnel_json(c, t);
+    (void)base64_encode(slice_of(t->secret, t->secret_bytes), BASE64_STD, true, secret);
+    (void)json_object_set_new(o, "token", json_string(token_of(c, t)));
+    (void)json_object_set_new(o, "credentials_file",
+                              json_pack("{s:s,s:s,s:s,s:s}", "AccountTag", c->api->account,
+                                        "TunnelID", c->id, "TunnelName", t->name, "TunnelSecret",
+                                        secret));
+    explicit_bzero(secret, sizeof secret);
+    answer(c, o);
+}
+
+static void create(struct call *c)
+{
+    struct tunnel t = { .created_us = c->q->now_us };
+    json_t *body = take_body(c);
+    if (body == NULL)
+        return;
+    struct slice name = json_member_slice(body, "name"),
+                 source = json_member_slice(body, "config_src");
+    const char *wrong = check_name(name);
+    if (wrong == NULL)
+        wrong = take_secret(json_member_slice(body, "tunnel_secret"), &t);
+    if (wrong == NULL && source.p != NULL && !slice_eq(source, SLICE("local")) &&
+        !slice_eq(source, SLICE("cloudflare")))
+        wrong = "config_src must be local or cloudflare";
+    if (wrong == NULL) {
+        memcpy(t.name, name.p, name.n);
+        t.is_remote = slice_eq(source, SLICE("cloudflare"));
+    }
+    json_decref(body);
+    if (wrong != NULL) {
+        answer_error(c, 400, 1002, wrong);
+        return;
+    }
+    random_uuid(&t.id);
+    (void)uuid_text(&t.id, c->id);
+    int r = store_tunnel_add(c->api->store, &t);
+    if (r == ERR_EXISTS) {
+        answer_error(c, 409, 1013,
+                     "You already have a tunnel with this name. Delete the existing tunnel, or "
+                     "choose a different name "
+                     "for your new tunnel");
+    } else if (r < 0) {
+        answer_error(c, 500, 1000, "The database could not be written");
+    } else {
+        audit(c, "tunnel.create", c->id);
+        answer_created(c, &t);
+    }
+    explicit_bzero(t.secret, sizeof t.secret);
+}
+
+static bool take_filter(struct call *c, struct tunnel_filter *f, struct uuid *id)
+{
+    struct slice deleted = query_of(c, "is_deleted"), uuid = query_of(c, "uuid");
+    f->deleted = has_query(c, "is_deleted") ? slice_eq(deleted, SLICE("true")) : -1;
+    f->name = query_of(c, "name");
+    f->name_prefix =
+        has_query(c, "name_prefix") ? query_of(c, "name_prefix") : query_of(c, "include_prefix");
+    f->exclude_prefix = query_of(c, "exclude_prefix");
+    if (!has_query(c, "uuid"))
+        return true;
+    f->id = id;
+    if (uuid_parse(uuid, id) == 0)
+        return true;
+    answer_error(c, 400, 1004, "uuid is not a UUID");
+    return false;
+}
+
+static void list(struct call *c)
+{
+    struct tunnel_filter f = { 0 };
+    struct uuid id;
+    struct page p;
+    size_t count;
+    if (!take_page(c, PER_PAGE_MAX, PER_PAGE_MAX, &p) || !take_filter(c, &f, &id))
+        return;
+    f.offset = (p.page - 1) * p.per_page;
+    f.limit = p.per_page;
+    struct tunnel *rows = calloc(p.per_page, sizeof *rows);
+    if (rows == NULL ||
+        store_tunnel_list(c->api->store, &f, rows, p.per_page, &count, &p.total) < 0) {
+        free(rows);
+        answer_error(c, 500, 1000, "The database could not be read");
+        return;
+    }
+    struct slice status = query_of(c, "status");
+    json_t *result = json_array();
+    for (size_t i = 0; i < count; i++)
+        if (status.n == 0 || slice_eq(status, slice_str(status_of(c->api, &rows[i]))))
+            (void)json_array_append_new(result, tunnel_json(c, &rows[i]));
+    explicit_bzero(rows, count * sizeof *rows);
+    free(rows);
+    answer_list(c, result, &p);
+}
+
+void tunnels_collection(struct call *c)
+{
+    if (slice_eq(c->q->method, SLICE("POST")))
+        create(c);
+    else if (slice_eq(c->q->method, SLICE("GET")) || slice_eq(c->q->method, SLICE("HEAD")))
+        list(c);
+    else
+        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
+}
+
+/* ---- one tunnel ---- */
+
+static void close_links(struct call *c, const struct uuid *connector)
+{
+    for (const struct live_conn *conn = live_first(c->api->live, &c->tunnel); conn != NULL;
+         conn = live_next(c->api->live, conn))
+        if ((connector == NULL || uuid_eq(&conn->connector, connector)) &&
+            c->api->close_count < API_CLOSES_MAX)
+            c->api->closes[c->api->close_count++] = conn->link;
+}
+
+static void delete_tunnel(struct call *c)
+{
+    struct tunnel t;
+    bool cascades = slice_eq(query_of(c, "cascade"), SLICE("true"));
+    if (!take_tunnel(c, false, &t))
+        return;
+    if (!cascades && live_count(c->api->live, &t.id) > 0) {
+        answer_error(c, 400, 1022,
+                     "This tunnel has active connections. Stop its connectors first, or delete it "
+                     "with cascade "
+                     "(tunnel delete -f)");
+        return;
+    }
+    close_links(c, NULL);
+    if (store_tunnel_delete(c->api->store, &t.id, c->q->now_us) < 0) {
+        answer_error(c, 500, 1000, "The database could not be written");
+        return;
+    }
+    t.deleted_us = c->q->now_us;
+    c->api->routes_changed = true;
+    audit(c, "tunnel.delete", c->id);
+    answer(c, tunnel_json(c, &t));
+}
+
+static void edit_tunnel(struct call *c)
+{
+    struct tunnel t;
+    json_t *body;
+    if (!take_tunnel(c, false, &t) || (body = take_body(c)) == NULL)
+        return;
+    struct slice name = json_member_slice(body, "name");
+    const char *wrong =
+        name.p != NULL ? check_name(name) : "Only the name of a tunnel can be changed";
+    char text[TUNNEL_NAME_BYTES_MAX + 1] = "";
+    if (wrong == NULL)
+        memcpy(text, name.p, name.n);
+    json_decref(body);
+    if (wrong != NULL) {
+        answer_error(c, 400, 1002, wrong);
+        return;
+    }
+    int r = store_tunnel_rename(c->api->store, &t.id, text);
+    if (r == ERR_EXISTS) {
+        answer_error(c, 409, 1013, "You already have a tunnel with this name");
+        return;
+    }
+    (void)snprintf(t.name, sizeof t.name, "%s", text);
+    audit(c, "tunnel.edit", c->id);
+    answer(c, tunnel_json(c, &t));
+}
+
+static json_t *connector_json(struct call *c, const struct live_conn *first)
+{
+    char id[UUID_TEXT_BYTES];
+    json_t *features = json_array();
+    for (size_t i = 0; i < first->feature_count; i++)
+        (void)json_array_append_new(features, json_string(first->features[i]));
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:o,s:i}", "id", uuid_text(&first->connector, id), "version",
+                  first->version, "arch", first->arch, "features", features, "config_version", 0);
+    (void)json_object_set_new(o, "run_at", json_time(c, first->opened_us));
+    (void)json_object_set_new(o, "conns", connections_json(c, &c->tunnel, &first->connector));
+    return o;
+}
+
+/* Whether an earlier connection is of the same connector. */
+static bool is_listed(struct call *c, const struct live_conn *conn)
+{
+    for (const struct live_conn *e = live_first(c->api->live, &c->tunnel); e != conn;
+         e = live_next(c->api->live, e))
+        if (uuid_eq(&e->connector, &conn->connector))
+            return true;
+    return false;
+}
+
+static void list_connectors(struct call *c)
+{
+    struct tunnel t;
+    if (!take_tunnel(c, false, &t))
+        return;
+    json_t *result = json_array();
+    for (const struct live_conn *conn = live_first(c->api->live, &c->tunnel); conn != NULL;
+         conn = live_next(c->api->live, conn))
+        if (!is_listed(c, conn))
+            (void)json_array_append_new(result, connector_json(c, conn));
+    answer(c, result);
+}
+
+static void cleanup(struct call *c)
+{
+    struct tunnel t;
+    struct uuid connector;
+    struct slice id = query_of(c, "client_id");
+    if (!take_tunnel(c, false, &t))
+        return;
+    if (id.n > 0 && uuid_parse(id, &connector) < 0) {
+        answer_error(c, 400, 1004, "client_id is not a UUID");
+        return;
+    }
+    close_links(c, id.n > 0 ? &connector : NULL);
+    audit(c, "tunnel.cleanup", c->id);
+    answer(c, json_object());
+}
+
+static void get_connector(struct call *c)
+{
+    struct tunnel t;
+    struct uuid connector;
+    if (!take_tunnel(c, false, &t))
+        return;
+    if (uuid_parse(c->parts[5], &connector) == 0)
+        for (const struct live_conn *conn = live_first(c->api->live, &c->tunnel); conn != NULL;
+             conn = live_next(c->api->live, conn))
+            if (uuid_eq(&conn->connector, &connector)) {
+                answer(c, connector_json(c, conn));
+                return;
+            }
+    answer_error(c, 404, 1003, "Connector not found");
+}
+
+static void configurations(struct call *c)
+{
+    struct tunnel t;
+    char *json = NULL;
+    int version = 0;
+    json_t *config = NULL, *body;
+    if (!take_tunnel(c, false, &t))
+        return;
+    if (slice_eq(c->q->method, SLICE("PUT"))) {
+        body = take_body(c);
+        if (body == NULL)
+            return;
+        config = json_incref(json_object_get(body, "config"));
+        json_decref(body);
+        json = config != NULL ? json_dumps(config, JSON_COMPACT) : NULL;
+        if (json == NULL || !json_is_object(config)) {
+            answer_error(c, 400, 1002, "config must be an object");
+        } else if (store_config_put(c->api->store, &t.id, json, c->q->now_us, &version) < 0) {
+            answer_error(c, 500, 1000, "The database could not be written");
+        } else {
+            audit(c, "tunnel.configure", c->id);
+        }
+    } else if (store_config_get(c->api->store, &t.id, &version, &json) == 0) {
+        (void)!json_parse(slice_str(json), &config, NULL);
+    }
+    free(json);
+    if (c->r->status != 500 || c->r->body.n > 0) {
+        json_decref(config);
+        return;
+    }
+    json_t *o = json_pack("{s:s,s:s,s:i,s:s}", "account_id", c->api->account, "tunnel_id", c->id,
+                          "version", version, "source", t.is_remote ? "cloudflare" : "local");
+    (void)json_object_set_new(o, "config", config != NULL ? config : json_null());
+    (void)json_object_set_new(o, "created_at", json_time(c, t.created_us));
+    answer(c, o);
+}
+
+static void answer_token(struct call *c)
+{
+    struct tunnel t;
+    if (!take_tunnel(c, false, &t))
+        return;
+    answer(c, json_string(token_of(c, &t)));
+    explicit_bzero(t.secret, sizeof t.secret);
+}
+
+void tunnels_item(struct call *c)
+{
+    struct tunnel t;
+    struct slice method = c->q->method,
+                 what = c->part_count > 4 ? c->parts[4] : (struct slice){ 0 };
+    bool is_get = slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
+    bool is_delete = slice_eq(method, SLICE("DELETE"));
+    if (c->part_count == 4 && is_get) {
+        if (take_tunnel(c, true, &t))
+            answer(c, tunnel_json(c, &t));
+    } else if (c->part_count == 4 && is_delete) {
+        delete_tunnel(c);
+    } else if (c->part_count == 4 && slice_eq(method, SLICE("PATCH"))) {
+        edit_tunnel(c);
+    } else if (c->part_count == 5 && is_get && slice_eq(what, SLICE("token"))) {
+        answer_token(c);
+    } else if (c->part_count == 5 && is_get && slice_eq(what, SLICE("connections"))) {
+        list_connectors(c);
+    } else if (c->part_count == 5 && is_delete && slice_eq(what, SLICE("connections"))) {
+        cleanup(c);
+    } else if (c->part_count == 6 && is_get && slice_eq(what, SLICE("connectors"))) {
+        get_connector(c);
+    } else if (c->part_count == 5 && slice_eq(what, SLICE("configurations")) &&
+               (is_get || slice_eq(method, SLICE("PUT")))) {
+        configurations(c);
+    } else if (slice_eq(what, SLICE("management"))) {
+        answer_error(c, 501, 1001, "Log streaming is not offered by this edge yet");
+    } else if (what.n == 0) {
+        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
+    } else {
+        answer_error(c, 404, 7003,
+                     "Could not route to this path, perhaps your object identifier is invalid?");
+    }
+}

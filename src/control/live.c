@@ -1,0 +1,174 @@
+#include "control/live.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+struct live_tunnel {
+    struct map_node node;
+    struct uuid id;
+    struct list conns;
+    size_t count;
+    int64_t away_since_us;
+};
+
+struct live {
+    struct map links, tunnels;
+};
+
+struct live *live_new(void)
+{
+    struct live *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return NULL;
+    map_init(&l->links);
+    map_init(&l->tunnels);
+    return l;
+}
+
+void live_free(struct live *l)
+{
+    if (l == NULL)
+        return;
+    size_t bucket = 0;
+    struct map_node *after = NULL;
+    for (struct map_node *n = map_next(&l->links, &bucket, &after); n != NULL;
+         n = map_next(&l->links, &bucket, &after))
+        free(container_of(n, struct live_conn, by_link));
+    bucket = 0;
+    after = NULL;
+    for (struct map_node *n = map_next(&l->tunnels, &bucket, &after); n != NULL;
+         n = map_next(&l->tunnels, &bucket, &after))
+        free(container_of(n, struct live_tunnel, node));
+    map_done(&l->links);
+    map_done(&l->tunnels);
+    free(l);
+}
+
+static struct live_tunnel *tunnel_of(const struct live *l, const struct uuid *id)
+{
+    struct map_node *n = map_get(&l->tunnels, slice_of(id->bytes, sizeof id->bytes));
+    return n != NULL ? container_of(n, struct live_tunnel, node) : NULL;
+}
+
+static struct live_tunnel *tunnel_make(struct live *l, const struct uuid *id)
+{
+    struct live_tunnel *t = tunnel_of(l, id);
+    if (t != NULL)
+        return t;
+    t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return NULL;
+    t->id = *id;
+    t->node.key = slice_of(t->id.bytes, sizeof t->id.bytes);
+    list_init(&t->conns);
+    if (map_put(&l->tunnels, &t->node) < 0) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+static struct live_conn *conn_of(const struct live *l, uint64_t link)
+{
+    struct map_node *n = map_get(&l->links, slice_of(&link, sizeof link));
+    return n != NULL ? container_of(n, struct live_conn, by_link) : NULL;
+}
+
+static struct live_conn *twin_of(struct live_tunnel *t, const struct live_conn *c)
+{
+    list_each(it, &t->conns)
+    {
+        struct live_conn *other = container_of(it, struct live_conn, in_tunnel);
+        if (other->index == c->index && uuid_eq(&other->connector, &c->connector) &&
+            !other->is_draining)
+            return other;
+    }
+    return NULL;
+}
+
+int live_add(struct live *l, const struct live_conn *c)
+{
+    struct live_tunnel *t = tunnel_make(l, &c->tunnel);
+    if (t == NULL)
+        return ERR_NOMEM;
+    if (twin_of(t, c) != NULL)
+        return ERR_EXISTS;
+    struct live_conn *copy = malloc(sizeof *copy);
+    if (copy == NULL)
+        return ERR_NOMEM;
+    *copy = *c;
+    copy->by_link.key = slice_of(&copy->link, sizeof copy->link);
+    int r = map_put(&l->links, &copy->by_link);
+    if (r < 0) {
+        free(copy);
+        return r;
+    }
+    list_push_back(&t->conns, &copy->in_tunnel);
+    t->count++;
+    t->away_since_us = 0;
+    return 0;
+}
+
+void live_drain(struct live *l, uint64_t link)
+{
+    struct live_conn *c = conn_of(l, link);
+    if (c != NULL)
+        c->is_draining = true;
+}
+
+bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel)
+{
+    struct live_conn *c = conn_of(l, link);
+    if (c == NULL)
+        return false;
+    struct live_tunnel *t = tunnel_of(l, &c->tunnel);
+    *ret_tunnel = c->tunnel;
+    map_remove(&l->links, &c->by_link);
+    list_remove(&c->in_tunnel);
+    if (--t->count == 0)
+        t->away_since_us = clock_wall_us();
+    free(c);
+    return true;
+}
+
+size_t live_count(const struct live *l, const struct uuid *tunnel)
+{
+    const struct live_tunnel *t = tunnel_of(l, tunnel);
+    return t != NULL ? t->count : 0;
+}
+
+const struct live_conn *live_first(const struct live *l, const struct uuid *tunnel)
+{
+    const struct live_tunnel *t = tunnel_of(l, tunnel);
+    return t != NULL && t->count > 0 ? container_of(t->conns.next, struct live_conn, in_tunnel)
+                                     : NULL;
+}
+
+const struct live_conn *live_next(const struct live *l, const struct live_conn *c)
+{
+    const struct live_tunnel *t = tunnel_of(l, &c->tunnel);
+    struct list *next = c->in_tunnel.next;
+    return next != &t->conns ? container_of(next, struct live_conn, in_tunnel) : NULL;
+}
+
+int64_t live_away_since(const struct live *l, const struct uuid *tunnel)
+{
+    const struct live_tunnel *t = tunnel_of(l, tunnel);
+    return t != NULL ? t->away_since_us : 0;
+}
+
+bool live_was_active(const struct live *l, const struct uuid *tunnel)
+{
+    return tunnel_of(l, tunnel) != NULL;
+}
+
+void live_forget(struct live *l, const struct uuid *tunnel)
+{
+    struct live_tunnel *t = tunnel_of(l, tunnel);
+    if (t == NULL || t->count > 0)
+        return;
+    map_remove(&l->tunnels, &t->node);
+    free(t);
+}

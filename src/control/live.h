@@ -1,0 +1,44 @@
+#pragma once
+/* Who is connected now: the connections of connectors, as the control plane sees them. In memory
+ * alone; the control thread's. A link is named by the number that the edge gave it. */
+#include "base/list.h"
+#include "base/map.h"
+#include "base/text.h"
+#include "model/tunnel.h"
+
+struct live_conn {
+    struct list in_tunnel;
+    struct map_node by_link;
+    uint64_t link;
+    struct uuid tunnel, connector, connection;
+    uint8_t index;
+    char version[64], arch[64], origin_ip[64];
+    char features[16][64];
+    size_t feature_count;
+    const char *transport;
+    int64_t opened_us;
+    bool is_draining; /* unregistered: "pending reconnect" to the API */
+};
+
+struct live;
+struct live *live_new(void);
+void live_free(struct live *l); /* NULL is accepted */
+
+/* Takes a connection whose secret was found good. A connection of the same connector with the same
+ * index that is still here is a duplicate, ERR_EXISTS: unless it is draining, when it is replaced.
+ * Copies *c. ERR_NOMEM. */
+int live_add(struct live *l, const struct live_conn *c) __attribute__((warn_unused_result));
+void live_drain(struct live *l, uint64_t link);
+/* Gone. *ret_tunnel gets whose it was; false when it was not known. */
+bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel);
+
+/* Connections of a tunnel, draining ones too. */
+size_t live_count(const struct live *l, const struct uuid *tunnel);
+/* The first and the next one of a tunnel, oldest first; NULL at the end. */
+const struct live_conn *live_first(const struct live *l, const struct uuid *tunnel);
+const struct live_conn *live_next(const struct live *l, const struct live_conn *c);
+/* When the tunnel's last connection went (since this process started), or 0 while it has one or
+ * never had. */
+int64_t live_away_since(const struct live *l, const struct uuid *tunnel);
+bool live_was_active(const struct live *l, const struct uuid *tunnel);
+void live_forget(struct live *l, const struct uuid *tunnel);
