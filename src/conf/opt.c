@@ -1,0 +1,378 @@
+#include "conf/opt.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "conf/duration.h"
+
+/* ---- names ---- */
+
+/* Whether a row answers to this name. */
+static bool answers_to(const struct opt *o, struct slice name)
+{
+    struct slice rest = slice_str(o->names), part;
+    while (slice_split(&rest, ',', &part)) {
+        if (slice_starts(part, SLICE(".")))
+            part = slice_sub(part, 1, SIZE_MAX);
+        if (slice_eq(part, name))
+            return true;
+    }
+    return false;
+}
+
+static struct slice main_name(const struct opt *o)
+{
+    struct slice rest = slice_str(o->names), part;
+    (void)slice_split(&rest, ',', &part);
+    return slice_starts(part, SLICE(".")) ? slice_sub(part, 1, SIZE_MAX) : part;
+}
+
+static const struct opt *find(const struct opt_table *t, struct slice name)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (answers_to(&t->rows[i], name))
+            return &t->rows[i];
+    return NULL;
+}
+
+bool opt_knows(const struct opt_table *t, struct slice name)
+{
+    return find(t, name) != NULL;
+}
+
+enum opt_source opt_source_of(const struct opt_table *t, const char *name)
+{
+    const struct opt *o = find(t, slice_str(name));
+    assert(o != NULL);
+    return t->sources[o - t->rows];
+}
+
+/* ---- values ---- */
+
+static int bad_value(struct fault *f, const struct opt *o, const char *value, const char *want)
+{
+    return fault_set(f, ERR_INVALID, "--%.*s %s: %s", SLICE_FMT(main_name(o)), value, want);
+}
+
+static int put_int(const struct opt *o, const char *value, void *at, struct fault *f)
+{
+    char *end;
+    long long n = strtoll(value, &end, 10);
+    if (value[0] == 0 || *end != 0)
+        return bad_value(f, o, value, "a whole number is wanted");
+    if (n < o->min || n > o->max)
+        return fault_set(f, ERR_RANGE, "--%.*s %s: it must be between %lld and %lld",
+                         SLICE_FMT(main_name(o)), value, (long long)o->min, (long long)o->max);
+    *(int64_t *)at = n;
+    return 0;
+}
+
+static int put_time(const struct opt *o, const char *value, void *at, struct fault *f)
+{
+    int64_t ns;
+    if (duration_parse(slice_str(value), &ns) < 0)
+        return bad_value(f, o, value, "a duration is wanted, such as 30s or 1m30s");
+    if (ns / (int64_t)NSEC_PER_MSEC < o->min ||
+        (o->max > 0 && ns / (int64_t)NSEC_PER_MSEC > o->max))
+        return fault_set(f, ERR_RANGE, "--%.*s %s: it must be between %llds and %llds",
+                         SLICE_FMT(main_name(o)), value, (long long)o->min / 1000,
+                         (long long)o->max / 1000);
+    *(nsec *)at = (nsec)ns;
+    return 0;
+}
+
+static int put_bool(const struct opt *o, const char *value, void *at, struct fault *f)
+{
+    static const char *const WORDS[] = { "true",  "1", "t", "T", "TRUE",  "True",
+                                         "false", "0", "f", "F", "FALSE", "False" };
+    for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++)
+        if (slice_eq(slice_str(value), slice_str(WORDS[i]))) {
+            *(bool *)at = i < 6;
+            return 0;
+        }
+    return bad_value(f, o, value, "true or false is wanted");
+}
+
+static int add_item(struct opt_list *l, const char *value, struct arena *arena, struct fault *f)
+{
+    char *copy = arena_str(arena, slice_str(value));
+    if (copy == NULL || l->count == OPT_LIST_MAX)
+        return fault_set(f, ERR_LIMIT, "too many values");
+    l->items[l->count++] = copy;
+    return 0;
+}
+
+static int put(const struct opt_table *t, const struct opt *o, const char *value,
+               enum opt_source source, struct arena *arena, struct fault *f)
+{
+    void *at = (char *)t->values + o->at;
+    enum opt_source *from = &t->sources[o - t->rows];
+    int r = 0;
+    switch (o->kind) {
+    case OPT_STR:
+        *(const char **)at = arena_str(arena, slice_str(value));
+        r = *(const char **)at != NULL ? 0 : fault_set(f, ERR_NOMEM, "out of memory");
+        break;
+    case OPT_BOOL:
+        r = put_bool(o, value, at, f);
+        break;
+    case OPT_INT:
+        r = put_int(o, value, at, f);
+        break;
+    case OPT_TIME:
+        r = put_time(o, value, at, f);
+        break;
+    case OPT_LIST:
+        if (*from != source) /* a new source replaces the old one's list */
+            ((struct opt_list *)at)->count = 0;
+        *from = source;
+        r = add_item(at, value, arena, f);
+        break;
+    }
+    if (r == 0)
+        *from = source;
+    return r;
+}
+
+int opt_set(const struct opt_table *t, struct slice name, const char *value, enum opt_source source,
+            struct arena *arena, struct fault *f)
+{
+    const struct opt *o = find(t, name);
+    return o != NULL ? put(t, o, value, source, arena, f) : ERR_NOTFOUND;
+}
+
+void opt_defaults(const struct opt_table *t, struct arena *arena)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const struct opt *o = &t->rows[i];
+        t->sources[i] = OPT_FROM_DEFAULT;
+        if (o->kind == OPT_LIST) {
+            *(struct opt_list *)(void *)((char *)t->values + o->at) = (struct opt_list){ 0 };
+            if (o->preset[0] == 0)
+                continue;
+        }
+        if (o->kind == OPT_BOOL && o->preset[0] == 0) {
+            *(bool *)((char *)t->values + o->at) = false;
+            continue;
+        }
+        int r = put(t, o, o->preset, OPT_FROM_DEFAULT, arena, NULL);
+        assert(r == 0);
+    }
+}
+
+/* ---- environment and file ---- */
+
+static int put_all(const struct opt_table *t, const struct opt *o, struct slice list,
+                   enum opt_source source, struct arena *arena, struct fault *f)
+{
+    struct slice part;
+    while (slice_split(&list, ',', &part)) {
+        const char *text = arena_str(arena, slice_trim(part));
+        int r = text != NULL ? put(t, o, text, source, arena, f) : ERR_NOMEM;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int opt_env(const struct opt_table *t, struct arena *arena, struct fault *f)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const struct opt *o = &t->rows[i];
+        struct slice rest = slice_str(o->env), name;
+        if (t->sources[i] > OPT_FROM_ENV || rest.n == 0)
+            continue;
+        while (slice_split(&rest, ',', &name)) {
+            const char *key = arena_str(arena, name);
+            const char *value = key != NULL ? getenv(key) : NULL;
+            if (value == NULL || value[0] == 0)
+                continue;
+            int r = o->kind == OPT_LIST ? put_all(t, o, slice_str(value), OPT_FROM_ENV, arena, f)
+                                        : put(t, o, value, OPT_FROM_ENV, arena, f);
+            if (r < 0) {
+                (void)fault_at(f, key, 0, 0);
+                return r;
+            }
+            break;
+        }
+    }
+    return 0;
+}
+
+static int put_node(const struct opt_table *t, const struct opt *o, const struct yaml_node *n,
+                    struct arena *arena, struct fault *f)
+{
+    if (n->kind == YAML_LIST && o->kind == OPT_LIST) {
+        for (const struct yaml_node *item = n->first; item != NULL; item = item->next) {
+            const char *text = item->kind == YAML_SCALAR ? arena_str(arena, item->text) : NULL;
+            int r = text != NULL ? put(t, o, text, OPT_FROM_FILE, arena, f)
+                                 : fault_set(f, ERR_INVALID, "a list of texts is wanted");
+            if (r < 0)
+                return r;
+        }
+        return 0;
+    }
+    bool truth;
+    if (o->kind == OPT_BOOL && yaml_bool(n, &truth) == 0)
+        return put(t, o, truth ? "true" : "false", OPT_FROM_FILE, arena, f);
+    const char *text = n->kind == YAML_SCALAR ? arena_str(arena, n->text) : NULL;
+    return text != NULL ? put(t, o, text, OPT_FROM_FILE, arena, f)
+                        : fault_set(f, ERR_INVALID, "a single value is wanted");
+}
+
+int opt_file(const struct opt_table *t, const struct yaml_node *map, const char *where,
+             struct arena *arena, struct fault *f)
+{
+    if (map == NULL)
+        return 0;
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+        const struct opt *o = find(t, n->key);
+        if (o == NULL || t->sources[o - t->rows] > OPT_FROM_FILE || yaml_is_null(n))
+            continue;
+        int r = put_node(t, o, n, arena, f);
+        if (r < 0) {
+            (void)fault_at(f, where, n->line, n->column);
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* ---- flags ---- */
+
+/* Edit distance, no further than 2. */
+static unsigned distance(struct slice a, struct slice b)
+{
+    unsigned row[64];
+    if (a.n >= 64 || b.n >= 64)
+        return 99;
+    for (unsigned j = 0; j <= b.n; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.n; i++) {
+        unsigned corner = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= b.n; j++) {
+            unsigned above = row[j], best = corner + (a.p[i - 1] != b.p[j - 1]);
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+            corner = above;
+        }
+    }
+    return row[b.n];
+}
+
+static int unknown_flag(const struct opt_table *tables, size_t count, struct slice name,
+                        struct fault *f)
+{
+    struct slice nearest = { 0 };
+    unsigned least = 3;
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < tables[t].count; i++) {
+            unsigned d = distance(name, main_name(&tables[t].rows[i]));
+            if (d < least) {
+                least = d;
+                nearest = main_name(&tables[t].rows[i]);
+            }
+        }
+    if (nearest.n > 0)
+        return fault_set(f, ERR_INVALID, "there is no flag --%.*s; did you mean --%.*s?",
+                         SLICE_FMT(name), SLICE_FMT(nearest));
+    return fault_set(f, ERR_INVALID, "there is no flag --%.*s; see --help", SLICE_FMT(name));
+}
+
+/* One flag at argv[i]. Returns how many words it took. */
+static int take_flag(const struct opt_table *tables, size_t count, int argc, char **argv, int i,
+                     struct arena *arena, struct fault *f)
+{
+    struct slice word = slice_str(argv[i]);
+    struct slice name = slice_sub(word, word.p[1] == '-' ? 2 : 1, SIZE_MAX);
+    size_t equals = slice_find(name, '=');
+    const char *value = equals < name.n ? (const char *)name.p + equals + 1 : NULL;
+    name = slice_sub(name, 0, equals);
+    if (slice_eq(name, SLICE("help")) || slice_eq(name, SLICE("h")))
+        return ERR_CANCELED;
+    for (size_t t = 0; t < count; t++) {
+        const struct opt *o = find(&tables[t], name);
+        if (o == NULL)
+            continue;
+        int words = 1;
+        if (value == NULL && o->kind == OPT_BOOL) {
+            value = "true";
+        } else if (value == NULL) {
+            if (i + 1 >= argc)
+                return fault_set(f, ERR_INVALID, "--%.*s needs a value", SLICE_FMT(name));
+            value = argv[i + 1];
+            words = 2;
+        }
+        int r = put(&tables[t], o, value, OPT_FROM_FLAG, arena, f);
+        return r < 0 ? r : words;
+    }
+    return unknown_flag(tables, count, name, f);
+}
+
+int opt_args(const struct opt_table *tables, size_t table_count, int argc, char **argv,
+             int *ret_count, struct arena *arena, struct fault *f)
+{
+    int kept = 0;
+    for (int i = 0; i < argc;) {
+        if (argv[i][0] != '-' || argv[i][1] == 0) {
+            argv[kept++] = argv[i++];
+            continue;
+        }
+        if (slice_eq(slice_str(argv[i]), SLICE("--"))) {
+            for (i++; i < argc;)
+                argv[kept++] = argv[i++];
+            break;
+        }
+        int r = take_flag(tables, table_count, argc, argv, i, arena, f);
+        if (r < 0)
+            return r;
+        i += r;
+    }
+    *ret_count = kept;
+    return 0;
+}
+
+/* ---- help ---- */
+
+#define HELP_COLUMN 34
+#define HELP_WIDTH  100
+
+static void wrap(FILE *to, const char *text)
+{
+    size_t column = HELP_COLUMN;
+    struct slice rest = slice_str(text), word;
+    while (slice_split(&rest, ' ', &word)) {
+        if (column > HELP_COLUMN && column + 1 + word.n > HELP_WIDTH) {
+            (void)fprintf(to, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        (void)fprintf(to, "%s%.*s", column > HELP_COLUMN ? " " : "", SLICE_FMT(word));
+        column += word.n + (column > HELP_COLUMN);
+    }
+    (void)fputc('\n', to);
+}
+
+void opt_help(const struct opt_table *t, FILE *to)
+{
+    static const char *const VALUES[] = { "VALUE", "", "N", "TIME", "VALUE" };
+    for (size_t i = 0; i < t->count; i++) {
+        const struct opt *o = &t->rows[i];
+        char left[80], text[512];
+        if (o->names[0] == '.')
+            continue;
+        int n = snprintf(left, sizeof left, "  --%.*s%s%s", SLICE_FMT(main_name(o)),
+                         o->kind == OPT_BOOL ? "" : " ", VALUES[o->kind]);
+        (void)fprintf(to, "%-*s", HELP_COLUMN, left);
+        if (n >= HELP_COLUMN)
+            (void)fprintf(to, "\n%*s", HELP_COLUMN, "");
+        (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s", o->help, o->preset[0] != 0 ? " [" : "",
+                       o->preset, o->preset[0] != 0 ? "]" : "", o->env[0] != 0 ? " ($" : "", o->env,
+                       o->env[0] != 0 ? ")" : "");
+        wrap(to, text);
+    }
+}

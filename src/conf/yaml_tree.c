@@ -1,0 +1,170 @@
+#include "conf/yaml_tree.h"
+
+#include <yaml.h>
+
+#include "base/err.h"
+
+struct reading {
+    yaml_document_t doc;
+    struct arena *arena;
+    const char *where;
+    struct fault *fault;
+    size_t nodes;
+};
+
+static int refuse(struct reading *r, const yaml_mark_t *at, const char *text)
+{
+    int e = fault_set(r->fault, ERR_PARSE, "%s", text);
+    (void)fault_at(r->fault, r->where, (unsigned)at->line + 1, (unsigned)at->column + 1);
+    return e;
+}
+
+static int take(struct reading *r, int index, unsigned depth, struct yaml_node **ret);
+
+static int take_list(struct reading *r, const yaml_node_t *n, unsigned depth, struct yaml_node *to)
+{
+    struct yaml_node **end = &to->first;
+    for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top;
+         item++) {
+        int e = take(r, *item, depth + 1, end);
+        if (e < 0)
+            return e;
+        end = &(*end)->next;
+    }
+    return 0;
+}
+
+static int take_map(struct reading *r, const yaml_node_t *n, unsigned depth, struct yaml_node *to)
+{
+    struct yaml_node **end = &to->first;
+    for (yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top;
+         pair++) {
+        const yaml_node_t *key = yaml_document_get_node(&r->doc, pair->key);
+        if (key == NULL || key->type != YAML_SCALAR_NODE)
+            return refuse(r, &n->start_mark, "a key must be a plain text");
+        struct slice name = slice_of(key->data.scalar.value, key->data.scalar.length);
+        for (const struct yaml_node *other = to->first; other != NULL; other = other->next)
+            if (slice_eq(other->key, name))
+                return refuse(
+                    r, &key->start_mark,
+                    arena_fmt(r->arena, "the key \"%.*s\" is there twice", SLICE_FMT(name)));
+        int e = take(r, pair->value, depth + 1, end);
+        if (e < 0)
+            return e;
+        (*end)->key = arena_copy(r->arena, name);
+        end = &(*end)->next;
+    }
+    return 0;
+}
+
+static int take(struct reading *r, int index, unsigned depth, struct yaml_node **ret)
+{
+    const yaml_node_t *n = yaml_document_get_node(&r->doc, index);
+    struct yaml_node *to = arena_alloc(r->arena, sizeof *to);
+    if (n == NULL || to == NULL)
+        return fault_set(r->fault, ERR_LIMIT, "the file is too large");
+    if (depth > YAML_DEPTH_MAX || ++r->nodes > YAML_NODES_MAX)
+        return refuse(r, &n->start_mark, "the file is nested too deeply or has too many values");
+    to->line = (unsigned)n->start_mark.line + 1;
+    to->column = (unsigned)n->start_mark.column + 1;
+    *ret = to;
+    switch (n->type) {
+    case YAML_SCALAR_NODE:
+        to->kind = YAML_SCALAR;
+        to->text = arena_copy(r->arena, slice_of(n->data.scalar.value, n->data.scalar.length));
+        to->is_plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+        return 0;
+    case YAML_SEQUENCE_NODE:
+        to->kind = YAML_LIST;
+        return take_list(r, n, depth, to);
+    case YAML_MAPPING_NODE:
+        to->kind = YAML_MAP;
+        return take_map(r, n, depth, to);
+    case YAML_NO_NODE:
+    default:
+        return refuse(r, &n->start_mark, "a value of an unknown kind");
+    }
+}
+
+static int syntax_fault(const yaml_parser_t *parser, const char *where, struct fault *fault)
+{
+    int e = fault_set(
+        fault, ERR_PARSE, "%s%s%s", parser->problem != NULL ? parser->problem : "it is not YAML",
+        parser->context != NULL ? ", " : "", parser->context != NULL ? parser->context : "");
+    (void)fault_at(fault, where, (unsigned)parser->problem_mark.line + 1,
+                   (unsigned)parser->problem_mark.column + 1);
+    return e;
+}
+
+int yaml_parse(struct slice text, const char *where, struct arena *arena, struct yaml_node **ret,
+               struct fault *fault)
+{
+    yaml_parser_t parser;
+    struct reading r = { .arena = arena, .where = where, .fault = fault };
+    if (text.n > YAML_BYTES_MAX)
+        return fault_set(fault, ERR_TOOLARGE, "%s is larger than a mebibyte", where);
+    if (yaml_parser_initialize(&parser) == 0)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    yaml_parser_set_input_string(&parser, text.p != NULL ? text.p : (const uint8_t *)"", text.n);
+    if (yaml_parser_load(&parser, &r.doc) == 0) {
+        int e = syntax_fault(&parser, where, fault);
+        yaml_parser_delete(&parser);
+        return e;
+    }
+    struct yaml_node *root = NULL;
+    int e = yaml_document_get_root_node(&r.doc) != NULL ? take(&r, 1, 0, &root) : 0;
+    yaml_document_delete(&r.doc);
+    yaml_parser_delete(&parser);
+    if (e == 0)
+        *ret = root;
+    return e;
+}
+
+const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
+{
+    if (map == NULL || map->kind != YAML_MAP)
+        return NULL;
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next)
+        if (slice_eq(n->key, slice_str(key)))
+            return n;
+    return NULL;
+}
+
+static bool is_one_of(const struct yaml_node *n, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (slice_eq(n->text, slice_str(*words)))
+            return true;
+    return false;
+}
+
+bool yaml_is_null(const struct yaml_node *n)
+{
+    static const char *const NULLS[] = { "", "~", "null", "Null", "NULL", NULL };
+    return n->kind == YAML_SCALAR && n->is_plain && is_one_of(n, NULLS);
+}
+
+int yaml_bool(const struct yaml_node *n, bool *ret)
+{
+    static const char *const TRUES[] = { "true", "True", "TRUE", "yes", "Yes", "YES",
+                                         "on",   "On",   "ON",   "y",   "Y",   NULL };
+    static const char *const FALSES[] = { "false", "False", "FALSE", "no", "No", "NO",
+                                          "off",   "Off",   "OFF",   "n",  "N",  NULL };
+    if (n->kind != YAML_SCALAR || !n->is_plain)
+        return ERR_PARSE;
+    if (is_one_of(n, TRUES))
+        *ret = true;
+    else if (is_one_of(n, FALSES))
+        *ret = false;
+    else
+        return ERR_PARSE;
+    return 0;
+}
+
+int yaml_fault(struct fault *f, int code, const char *where, const struct yaml_node *n,
+               const char *text)
+{
+    (void)fault_set(f, code, "%s", text);
+    (void)fault_at(f, where, n->line, n->column);
+    return code;
+}

@@ -1,0 +1,37 @@
+#pragma once
+/* YAML documents as trees (libyaml): small configuration files, with the place of every value.
+ * Bounded: 1 MiB, YAML_DEPTH_MAX, and YAML_NODES_MAX nodes, aliases included. Nodes live in the
+ * arena. One thread. */
+#include "base/arena.h"
+#include "base/fault.h"
+
+#define YAML_DEPTH_MAX 32
+#define YAML_NODES_MAX 100000
+#define YAML_BYTES_MAX (1024 * 1024)
+
+enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
+
+struct yaml_node {
+    enum yaml_kind kind;
+    unsigned line, column;   /* from 1 */
+    struct slice text;       /* of a scalar */
+    bool is_plain;           /* not quoted: `yes`, `1`, `~` have a meaning beyond text */
+    struct slice key;        /* when it is a map's value */
+    struct yaml_node *first; /* of a list or map */
+    struct yaml_node *next;  /* behind it in its list or map */
+};
+
+/* The first document; NULL in *ret for an empty one. Repeated keys and merge keys are refused.
+ * `where` names the file in the fault. */
+int yaml_parse(struct slice text, const char *where, struct arena *arena, struct yaml_node **ret,
+               struct fault *fault) __attribute__((warn_unused_result));
+/* A map's value; NULL when it is absent (or `map` is NULL or no map). */
+const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
+/* Plain `~`, `null` or nothing. */
+bool yaml_is_null(const struct yaml_node *n);
+/* true/false in the spellings of YAML 1.2 (and yes/no/on/off of 1.1, as the reference's parser).
+ * ERR_PARSE. */
+int yaml_bool(const struct yaml_node *n, bool *ret);
+/* fault_set with the node's place. Returns `code`. */
+int yaml_fault(struct fault *f, int code, const char *where, const struct yaml_node *n,
+               const char *text);
