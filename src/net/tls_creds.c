@@ -1,0 +1,108 @@
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "net/tls_int.h"
+
+#define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
+
+struct tls_creds *tls_creds_ref(struct tls_creds *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void tls_creds_unref(struct tls_creds *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (unsigned i = 0; i < c->alpn_count; i++)
+        free(c->alpn[i].data);
+    gnutls_free(c->tickets.data);
+    if (c->priority != NULL)
+        gnutls_priority_deinit(c->priority);
+    if (c->cert != NULL)
+        gnutls_certificate_free_credentials(c->cert);
+    free(c);
+}
+
+static gnutls_datum_t datum(struct slice s)
+{
+    return (gnutls_datum_t){ .data = (unsigned char *)(uintptr_t)s.p, .size = (unsigned)s.n };
+}
+
+static int creds_new(bool is_server, const char *const *alpn, struct tls_creds **ret,
+                     struct fault *fault)
+{
+    struct tls_creds *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    atomic_init(&c->refs, 1);
+    c->is_server = is_server;
+    int r = gnutls_certificate_allocate_credentials(&c->cert);
+    if (r == 0)
+        r = gnutls_priority_init(&c->priority, PRIORITY, NULL);
+    if (r == 0 && is_server)
+        r = gnutls_session_ticket_key_generate(&c->tickets);
+    for (; r == 0 && alpn != NULL && alpn[c->alpn_count] != NULL && c->alpn_count < 8;
+         c->alpn_count++) {
+        struct slice name = slice_str(alpn[c->alpn_count]);
+        c->alpn[c->alpn_count] =
+            (gnutls_datum_t){ .data = (unsigned char *)slice_dup(name), .size = (unsigned)name.n };
+    }
+    if (r != 0) {
+        tls_creds_unref(c);
+        return fault_set(fault, ERR_TLS, "TLS could not be set up: %s", gnutls_strerror(r));
+    }
+    *ret = c;
+    return 0;
+}
+
+int tls_creds_server(const struct tls_server_pair *pairs, size_t count, const char *const *alpn,
+                     struct tls_creds **ret, struct fault *fault)
+{
+    struct tls_creds *c;
+    int r = creds_new(true, alpn, &c, fault);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count && i < TLS_PAIRS_MAX; i++) {
+        gnutls_datum_t chain = datum(pairs[i].chain_pem), key = datum(pairs[i].key_pem);
+        int e = gnutls_certificate_set_x509_key_mem(c->cert, &chain, &key, GNUTLS_X509_FMT_PEM);
+        if (e < 0) {
+            tls_creds_unref(c);
+            return fault_set(fault, ERR_CERT, "a server's certificate cannot be used: %s",
+                             gnutls_strerror(e));
+        }
+    }
+    *ret = c;
+    return 0;
+}
+
+int tls_creds_client(const struct tls_client_opts *opts, struct tls_creds **ret,
+                     struct fault *fault)
+{
+    struct tls_creds *c;
+    int r = creds_new(false, opts->alpn, &c, fault);
+    if (r < 0)
+        return r;
+    c->verifies = opts->verify;
+    int e = 0;
+    if (opts->ca_pem.n > 0) {
+        gnutls_datum_t ca = datum(opts->ca_pem);
+        e = gnutls_certificate_set_x509_trust_mem(c->cert, &ca, GNUTLS_X509_FMT_PEM);
+        if (e == 0)
+            e = GNUTLS_E_NO_CERTIFICATE_FOUND;
+    }
+    if (e >= 0 && opts->system_roots && opts->verify)
+        (void)gnutls_certificate_set_x509_system_trust(c->cert);
+    if (e >= 0 && opts->cert_pem.n > 0) {
+        gnutls_datum_t cert = datum(opts->cert_pem), key = datum(opts->key_pem);
+        e = gnutls_certificate_set_x509_key_mem(c->cert, &cert, &key, GNUTLS_X509_FMT_PEM);
+    }
+    if (e < 0) {
+        tls_creds_unref(c);
+        return fault_set(fault, ERR_CERT, "the certificates cannot be used: %s",
+                         gnutls_strerror(e));
+    }
+    *ret = c;
+    return 0;
+}

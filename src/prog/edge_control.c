@@ -1,0 +1,385 @@
+#include "prog/edge_control.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "crypto/random.h"
+#include "http/page.h"
+
+#define SWEEP_NSEC      (15 * NSEC_PER_SEC)
+#define ARENA_BYTES_MAX (4 * 1024 * 1024)
+
+/* ---- what a change asks for ---- */
+
+void edge_control_publish(struct edge_control *c)
+{
+    struct snapshot *s = api_snapshot(&c->api);
+    if (s == NULL) {
+        log_error("the routes could not be published", LERR(ERR_NOMEM));
+        return;
+    }
+    edge_publish(c->edge, s);
+    snapshot_unref(s);
+    c->api.routes_changed = false;
+}
+
+static void carry_out(struct edge_control *c)
+{
+    if (c->api.routes_changed)
+        edge_control_publish(c);
+    for (size_t i = 0; i < c->api.close_count; i++)
+        edge_close_link(c->edge, c->api.closes[i]);
+    c->api.close_count = 0;
+}
+
+/* ---- the API as a right side ---- */
+
+struct api_call {
+    struct task task;
+    struct edge_control *control;
+    struct exchange *ex;
+    struct buf body;
+};
+
+static void undo_buf(void *p)
+{
+    buf_done(p);
+}
+
+static int respond(struct exchange *ex, const struct api_response *r)
+{
+    if (r->body.err < 0)
+        return r->body.err;
+    struct response *p = response_new(ex, r->status);
+    if (p == NULL)
+        return ERR_NOMEM;
+    int e = fields_add(&p->fields, SLICE("Content-Type"), slice_str(r->content_type));
+    if (e == 0 && r->no_retry)
+        e = fields_add(&p->fields, SLICE("x-should-retry"), SLICE("false"));
+    if (e < 0)
+        return e;
+    bool is_head = slice_eq(ex->request.method, SLICE("HEAD"));
+    p->has_length = true;
+    p->length = r->body.n;
+    p->framing = is_head || r->body.n == 0 ? FRAMING_NONE : FRAMING_LENGTH;
+    /* A listing may be longer than what a body holds at once: answers of the control plane are
+     * whole, and bounded by the API. */
+    if (p->framing != FRAMING_NONE) {
+        ex->down.held.max = r->body.n > BODY_BYTES_MAX ? r->body.n : BODY_BYTES_MAX;
+        e = buf_put(&ex->down.held, strb_slice(&r->body));
+        ex->down.total += r->body.n;
+    }
+    if (e < 0)
+        return e;
+    exchange_respond(ex, p);
+    body_end(&ex->down);
+    return 0;
+}
+
+static void run_api(struct api_call *c, struct slice body)
+{
+    struct exchange *ex = c->ex;
+    struct slice target = ex->request.target;
+    size_t question = slice_find(target, '?');
+    const struct field *authorization = fields_get(&ex->request.fields, SLICE("authorization"));
+    struct arena arena;
+    struct api_response answer;
+    arena_init(&arena, ARENA_BYTES_MAX);
+    struct api_request q = {
+        .method = ex->request.method,
+        .path = slice_sub(target, 0, question),
+        .query = slice_sub(target, question + 1, SIZE_MAX),
+        .authorization = authorization != NULL ? authorization->value : (struct slice){ 0 },
+        .body = body,
+        .now_us = clock_wall_us(),
+        .arena = &arena,
+    };
+    api_handle(&c->control->api, &q, &answer);
+    if (respond(ex, &answer) < 0)
+        exchange_fail(ex, ERR_NOMEM, HOP_EDGE, "the answer could not be written");
+    strb_done(&answer.body);
+    arena_done(&arena);
+    carry_out(c->control);
+}
+
+/* Collects the body, which the API takes whole. */
+static void api_call_run(struct task *t)
+{
+    struct api_call *c = container_of(t, struct api_call, task);
+    struct exchange *ex = c->ex;
+    if (exchange_has_failed(ex) || exchange_has_left(ex, EX_LEFT)) {
+        task_done(&c->task);
+        exchange_leave(ex, EX_RIGHT);
+        return;
+    }
+    if (buf_move(&c->body, &ex->up.held, SIZE_MAX) > 0)
+        exchange_wake_left(ex);
+    if (!body_is_over(&ex->up) && buf_room(&c->body) > 0)
+        return;
+    size_t n = buf_len(&c->body);
+    uint8_t *whole = malloc(n + 1);
+    if (whole == NULL)
+        abort();
+    (void)buf_copy(&c->body, 0, whole, n);
+    run_api(c, slice_of(whole, n));
+    free(whole);
+    task_done(&c->task);
+    exchange_leave(ex, EX_RIGHT);
+}
+
+static void route_api(struct edge_control *control, struct exchange *ex)
+{
+    struct api_call *c = arena_alloc(&ex->arena, sizeof *c);
+    if (c == NULL || arena_defer(&ex->arena, undo_buf, &c->body) < 0) {
+        exchange_fail(ex, ERR_LIMIT, HOP_EDGE, "the request's head is too large");
+        return;
+    }
+    buf_init(&c->body, loop_chunks(control->loop), API_BODY_BYTES_MAX + 1);
+    c->control = control;
+    c->ex = ex;
+    ex->wants_body = true;
+    task_init(&c->task, control->loop, api_call_run);
+    exchange_attach(ex, &c->task);
+    task_wake(&c->task);
+}
+
+static void route_metrics(struct edge_control *control, struct exchange *ex)
+{
+    struct strb page;
+    strb_init(&page, BODY_BYTES_MAX);
+    edge_metrics(control->edge, &page);
+    int r = page.err;
+    if (r == 0)
+        r = page_respond_bytes(ex, 200, "text/plain; version=0.0.4; charset=utf-8",
+                               strb_slice(&page));
+    if (r < 0)
+        exchange_fail(ex, r, HOP_EDGE, "the page could not be written");
+    strb_done(&page);
+}
+
+static void route_local(void *ctx, struct exchange *ex, const struct h1_conn *conn)
+{
+    struct edge_control *c = ctx;
+    struct slice path = slice_sub(ex->request.target, 0, slice_find(ex->request.target, '?'));
+    int r = 0;
+    (void)conn;
+    if (slice_starts(path, SLICE("/client/v4")) || slice_eq(path, SLICE("/tunnel")))
+        route_api(c, ex);
+    else if (slice_eq(path, SLICE("/metrics")))
+        route_metrics(c, ex);
+    else if (slice_eq(path, SLICE("/healthcheck")))
+        r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", SLICE("OK\n"));
+    else if (slice_eq(path, SLICE("/ready")))
+        r = page_respond_bytes(ex, 200, "application/json", SLICE("{\"status\":200}\n"));
+    else
+        r = page_respond(
+            ex,
+            &(struct page){
+                .status = 404,
+                .title = "Nothing is here",
+                .text = "This is the edge's local address.",
+                .next = "The API is under /client/v4, the quick-tunnel service at POST /tunnel, "
+                        "metrics at /metrics.",
+            });
+    if (r < 0)
+        exchange_fail(ex, r, HOP_EDGE, NULL);
+}
+
+/* ---- the edge's calls ---- */
+
+struct notice {
+    struct mail mail;
+    struct edge_control *control;
+    uint64_t link;
+};
+
+static void notice_drop(struct mail *m)
+{
+    free(container_of(m, struct notice, mail));
+}
+
+static void post_notice(struct edge_control *c, uint64_t link, void (*deliver)(struct mail *))
+{
+    struct notice *n = malloc(sizeof *n);
+    if (n == NULL)
+        abort();
+    *n = (struct notice){ .mail = { .deliver = deliver, .drop = notice_drop },
+                          .control = c,
+                          .link = link };
+    mailbox_post(c->mailbox, &n->mail);
+}
+
+static void unregister_deliver(struct mail *m)
+{
+    struct notice *n = container_of(m, struct notice, mail);
+    live_drain(n->control->api.live, n->link);
+    free(n);
+}
+
+static void gone_deliver(struct mail *m)
+{
+    struct notice *n = container_of(m, struct notice, mail);
+    struct uuid tunnel;
+    (void)live_remove(n->control->api.live, n->link, &tunnel);
+    free(n);
+}
+
+static void plane_unregister(void *ctx, uint64_t link)
+{
+    post_notice(ctx, link, unregister_deliver);
+}
+
+static void plane_gone(void *ctx, uint64_t link)
+{
+    post_notice(ctx, link, gone_deliver);
+}
+
+static void refuse(struct registration *r, const char *cause, bool should_retry)
+{
+    (void)snprintf(r->cause, sizeof r->cause, "%s", cause);
+    r->should_retry = should_retry;
+    r->retry_after_ns = should_retry ? NSEC_PER_SEC : 0;
+}
+
+static void fill_live(const struct registration *r, struct live_conn *ret)
+{
+    *ret = (struct live_conn){
+        .link = r->link,
+        .tunnel = r->tunnel,
+        .connector = r->connector,
+        .connection = r->connection,
+        .index = r->index,
+        .transport = r->transport,
+        .opened_us = clock_wall_us(),
+        .feature_count = r->feature_count,
+    };
+    (void)snprintf(ret->version, sizeof ret->version, "%s", r->version);
+    (void)snprintf(ret->arch, sizeof ret->arch, "%s", r->arch);
+    (void)snprintf(ret->origin_ip, sizeof ret->origin_ip, "%.63s", r->origin_ip);
+    memcpy(ret->features, r->features, sizeof ret->features);
+}
+
+/* Unknown tunnels and wrong secrets are told apart by nobody. */
+static bool is_authorised(struct edge_control *c, const struct registration *r)
+{
+    struct tunnel t;
+    int e = store_tunnel_get(c->api.store, &r->tunnel, &t);
+    bool is_good =
+        e == 0 && t.deleted_us == 0 && slice_eq(slice_str(r->account), slice_str(c->api.account)) &&
+        slice_eq_secret(slice_of(r->secret, r->secret_bytes), slice_of(t.secret, t.secret_bytes));
+    explicit_bzero(&t, sizeof t);
+    return is_good;
+}
+
+static void decide(struct edge_control *c, struct registration *r)
+{
+    struct live_conn conn;
+    if (!is_authorised(c, r)) {
+        refuse(r, "Unauthorized: the tunnel does not exist, or its secret is another", false);
+        return;
+    }
+    random_uuid(&r->connection);
+    fill_live(r, &conn);
+    int e = live_add(c->api.live, &conn);
+    if (e < 0) {
+        refuse(r, e == ERR_EXISTS ? "EDUPCONN" : "the edge is out of memory", true);
+        return;
+    }
+    r->is_accepted = true;
+    (void)snprintf(r->location, sizeof r->location, "%s", c->api.location);
+}
+
+static void log_decision(const struct registration *r)
+{
+    char tunnel[UUID_TEXT_BYTES], connector[UUID_TEXT_BYTES], connection[UUID_TEXT_BYTES];
+    if (r->is_accepted)
+        log_info("connection registered", LSTR("tunnel", uuid_text(&r->tunnel, tunnel)),
+                 LSTR("connector", uuid_text(&r->connector, connector)), LU64("index", r->index),
+                 LSTR("connection", uuid_text(&r->connection, connection)),
+                 LSTR("version", r->version), LSTR("from", r->origin_ip),
+                 LSTR("transport", r->transport));
+    else
+        log_warn("connection refused", LSTR("tunnel", uuid_text(&r->tunnel, tunnel)),
+                 LU64("index", r->index), LSTR("from", r->origin_ip), LSTR("why", r->cause));
+}
+
+static void enroll_deliver(struct mail *m)
+{
+    struct registration *r = container_of(m, struct registration, mail);
+    decide(r->plane_ctx, r);
+    log_decision(r);
+    r->mail = (struct mail){ .deliver = r->answer_deliver, .drop = r->answer_drop };
+    mailbox_post(r->reply, &r->mail);
+}
+
+static void enroll_drop(struct mail *m)
+{
+    registration_free(container_of(m, struct registration, mail));
+}
+
+static void plane_enroll(void *ctx, struct registration *r)
+{
+    struct edge_control *c = ctx;
+    r->plane_ctx = c;
+    r->mail = (struct mail){ .deliver = enroll_deliver, .drop = enroll_drop };
+    mailbox_post(c->mailbox, &r->mail);
+}
+
+struct plane edge_control_plane(struct edge_control *c)
+{
+    return (struct plane){
+        .ctx = c, .enroll = plane_enroll, .unregister = plane_unregister, .gone = plane_gone
+    };
+}
+
+/* ---- life ---- */
+
+static void control_run(struct task *t)
+{
+    struct edge_control *c = container_of(t, struct edge_control, task);
+    struct stream *s;
+    struct addr peer;
+    if (deadline_take(&c->sweep)) {
+        api_sweep(&c->api, clock_wall_us());
+        carry_out(c);
+        deadline_set(&c->sweep, &c->task, loop_now(c->loop) + SWEEP_NSEC);
+    }
+    for (unsigned i = 0;
+         i < ACCEPT_STEP && c->local != NULL && tcp_accept(c->local, NULL, &s, &peer) == 0; i++)
+        if (h1_serve(&c->clients, s, &peer, "http") < 0) {
+            stream_abort(s, ERR_NOMEM);
+            stream_release(s);
+        }
+}
+
+int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local,
+                      struct fault *fault)
+{
+    char text[ADDR_TEXT_BYTES];
+    struct addr got;
+    struct tcp_listen_opts opts = { .fd = -1 };
+    c->loop = loop;
+    c->mailbox = loop_mailbox(loop);
+    task_init(&c->task, loop, control_run);
+    h1_group_init(&c->clients, loop, &c->task, route_local, c);
+    int r = tcp_listen(loop, local, &opts, &c->task, &c->local, &got);
+    if (r < 0)
+        return fault_set(fault, r, "%s %s; choose another address with --local",
+                         addr_text(local, text),
+                         r == ERR_BUSY ? "is in use by another program" : err_text(r));
+    *local = got;
+    deadline_set(&c->sweep, &c->task, loop_now(loop) + SWEEP_NSEC);
+    return 0;
+}
+
+void edge_control_close(struct edge_control *c)
+{
+    tcp_listener_close(c->local);
+    c->local = NULL;
+    deadline_clear(&c->sweep);
+    h1_group_abort(&c->clients);
+    task_done(&c->task);
+}

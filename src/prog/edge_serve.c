@@ -1,0 +1,324 @@
+#include "prog/edge_serve.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "codec/http1_names.h"
+#include "control/datadir.h"
+#include "crypto/keyfile.h"
+#include "prog/edge_control.h"
+
+#define NAMES_MAX (2 * API_DOMAINS_MAX + 16)
+
+/* Everything of one run. */
+struct server {
+    const struct edge_options *o;
+    struct arena arena;
+    struct loop *loop;
+    struct datadir dir;
+    struct edge_control control;
+    struct edge *edge;
+    struct edge_addrs addrs;
+    struct addr local;
+    struct watch *signals;
+    struct task task;
+    struct mail drained;
+    bool is_draining, is_over;
+    const char *names[NAMES_MAX];
+};
+
+const char *edge_data_dir(const struct edge_options *o)
+{
+    return o->data_dir[0] != 0 ? o->data_dir : geteuid() == 0 ? "/var/lib/adit" : "./var";
+}
+
+/* ---- addresses ---- */
+
+static int take_addr(const char *text, const char *option, struct addr *ret, struct fault *fault)
+{
+    if (slice_eq(slice_str(text), SLICE("off"))) {
+        *ret = (struct addr){ 0 };
+        return 0;
+    }
+    if (addr_parse(slice_str(text), ret) == 0)
+        return 0;
+    if (slice_starts(slice_str(text), SLICE("localhost:"))) {
+        char ip[64];
+        (void)snprintf(ip, sizeof ip, "127.0.0.1%s", text + 9);
+        if (addr_parse(slice_str(ip), ret) == 0)
+            return 0;
+    }
+    return fault_set(fault, ERR_INVALID,
+                     "--%s %s: an address is wanted, such as :8080 or 127.0.0.1:8080", option,
+                     text);
+}
+
+static int take_addrs(struct server *s, struct edge_conf *conf, struct fault *fault)
+{
+    bool is_root = geteuid() == 0;
+    const char *http = s->o->http[0] != 0 ? s->o->http : is_root ? ":80" : ":8080";
+    const char *https = s->o->https[0] != 0 ? s->o->https : is_root ? ":443" : ":8443";
+    int r = take_addr(s->o->tunnel, "tunnel", &conf->tunnel, fault);
+    if (r == 0)
+        r = take_addr(http, "http", &conf->http, fault);
+    if (r == 0)
+        r = take_addr(https, "https", &conf->https, fault);
+    if (r == 0)
+        r = take_addr(s->o->local, "local", &s->local, fault);
+    return r;
+}
+
+static bool is_any(const struct addr *a)
+{
+    char ip[ADDR_TEXT_BYTES];
+    (void)addr_ip_text(a, ip);
+    return slice_eq(slice_str(ip), SLICE("::")) || slice_eq(slice_str(ip), SLICE("0.0.0.0"));
+}
+
+/* What the local machine can reach: any address becomes loopback. */
+static const char *reachable(struct server *s, const struct addr *a)
+{
+    char text[ADDR_TEXT_BYTES];
+    if (is_any(a))
+        return arena_fmt(&s->arena, "127.0.0.1:%u", addr_port(a));
+    return arena_fmt(&s->arena, "%s", addr_text(a, text));
+}
+
+static int write_addresses(struct server *s, struct fault *fault)
+{
+    char file[DATADIR_PATH_BYTES];
+    const char *http = s->addrs.http.size > 0
+                           ? arena_fmt(&s->arena, "\"%s\"", reachable(s, &s->addrs.http))
+                           : "null";
+    const char *https = s->addrs.https.size > 0
+                            ? arena_fmt(&s->arena, "\"%s\"", reachable(s, &s->addrs.https))
+                            : "null";
+    const char *text =
+        arena_fmt(&s->arena, "{\"tunnel\":\"%s\",\"http\":%s,\"https\":%s,\"local\":\"%s\"}\n",
+                  reachable(s, &s->addrs.tunnel), http, https, reachable(s, &s->local));
+    return file_write(datadir_file(s->dir.path, "addresses.json", file), slice_str(text), 0644,
+                      fault);
+}
+
+/* ---- domains and names ---- */
+
+static int take_domains(struct server *s, struct fault *fault)
+{
+    static const char *const ALWAYS[] = { "quic.cftunnel.com",
+                                          "h2.cftunnel.com",
+                                          "probe.cftunnel.com",
+                                          "localhost",
+                                          "*.localhost",
+                                          "127.0.0.1",
+                                          "::1" };
+    struct api *api = &s->control.api;
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
+        s->names[n++] = ALWAYS[i];
+    for (size_t i = 0; i < s->o->domain.count && api->domain_count < API_DOMAINS_MAX; i++) {
+        char *domain = arena_str(&s->arena, slice_str(s->o->domain.items[i]));
+        struct slice name = slice_str(domain);
+        if (name.n == 0 || name.n > 200 || !http1_is_host(name) || slice_find(name, ':') < name.n ||
+            name.p[0] == '[')
+            return fault_set(fault, ERR_INVALID, "--domain %s: a domain name is wanted", domain);
+        for (char *c = domain; *c != 0; c++)
+            if (*c >= 'A' && *c <= 'Z')
+                *c |= 0x20;
+        api->domains[api->domain_count++] = domain;
+        s->names[n++] = domain;
+        s->names[n++] = arena_fmt(&s->arena, "*.%s", domain);
+    }
+    if (api->domain_count == 0)
+        api->domains[api->domain_count++] = "localhost";
+    s->names[n] = NULL;
+    return 0;
+}
+
+static void take_advertised(struct server *s)
+{
+    struct api *api = &s->control.api;
+    for (size_t i = 0; i < s->o->advertise.count && i < TOKEN_EDGES_MAX; i++)
+        api->edges[api->edge_count++] = slice_str(s->o->advertise.items[i]);
+    if (api->edge_count == 0)
+        api->edges[api->edge_count++] = slice_str(reachable(s, &s->addrs.tunnel));
+}
+
+/* ---- signals ---- */
+
+static void drained_deliver(struct mail *m)
+{
+    struct server *s = container_of(m, struct server, drained);
+    log_info("drained");
+    loop_stop(s->loop);
+}
+
+static void drained_drop(struct mail *m)
+{
+    (void)m;
+}
+
+static void on_signal(struct server *s, uint32_t number)
+{
+    if (s->is_draining) {
+        log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
+        _exit(0);
+    }
+    log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
+    s->is_draining = true;
+    s->drained = (struct mail){ .deliver = drained_deliver, .drop = drained_drop };
+    edge_drain(s->edge, loop_mailbox(s->loop), &s->drained);
+}
+
+static void server_run(struct task *t)
+{
+    struct server *s = container_of(t, struct server, task);
+    struct signalfd_siginfo info;
+    while (read(watch_fd(s->signals), &info, sizeof info) == (ssize_t)sizeof info)
+        on_signal(s, info.ssi_signo);
+    watch_wait(s->signals, WATCH_READ);
+}
+
+static int watch_signals(struct server *s, struct fault *fault)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    task_init(&s->task, s->loop, server_run);
+    if (fd < 0 || watch_open(s->loop, fd, &s->task, &s->signals) < 0)
+        return fault_set(fault, ERR_LIMIT, "signals cannot be watched: %s", strerror(errno));
+    watch_wait(s->signals, WATCH_READ);
+    return 0;
+}
+
+/* ---- the run ---- */
+
+/* As many descriptors as may be had: each visitor is one. */
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int open_store(struct server *s, struct fault *fault)
+{
+    char file[DATADIR_PATH_BYTES];
+    struct api *api = &s->control.api;
+    api->live = live_new();
+    api->quick_max = (size_t)s->o->quick_tunnels;
+    api->location = "ADT";
+    api->started_us = clock_wall_us();
+    memcpy(api->pin, s->dir.pin, sizeof api->pin);
+    if (api->live == NULL)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    int r =
+        store_open(datadir_file(s->dir.path, "adit.db", file), s->dir.seal_key, &api->store, fault);
+    return r < 0 ? r : api_init(api, slice_str(s->dir.admin_token), fault);
+}
+
+static int start_edge(struct server *s, struct fault *fault)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct edge_conf conf = {
+        .workers = s->o->workers > 0 ? (unsigned)s->o->workers
+                   : cores > 0       ? (unsigned)cores
+                                     : 1,
+        .chain_pem = slice_str(s->dir.server.cert_pem),
+        .key_pem = slice_str(s->dir.server.key_pem),
+        .plane = edge_control_plane(&s->control),
+        .visitors_max = (size_t)s->o->visitors,
+        .drain = s->o->grace,
+    };
+    memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
+    int r = take_addrs(s, &conf, fault);
+    if (r == 0)
+        r = edge_control_open(&s->control, s->loop, &s->local, fault);
+    if (r == 0)
+        r = edge_start(&conf, &s->edge, &s->addrs, fault);
+    explicit_bzero(conf.quic_secret, sizeof conf.quic_secret);
+    if (r < 0)
+        return r;
+    s->control.edge = s->edge;
+    take_advertised(s);
+    edge_control_publish(&s->control);
+    return write_addresses(s, fault);
+}
+
+static int server_open(struct server *s, struct fault *fault)
+{
+    int r = loop_new(&s->loop);
+    if (r < 0)
+        return fault_set(fault, r, "the event loop could not be made");
+    r = watch_signals(s, fault); /* before the threads, which inherit the mask */
+    if (r == 0)
+        r = take_domains(s, fault);
+    if (r == 0)
+        r = datadir_open(edge_data_dir(s->o), s->names, &s->dir, fault);
+    if (r == 0)
+        r = open_store(s, fault);
+    if (r == 0)
+        r = start_edge(s, fault);
+    return r;
+}
+
+static void server_close(struct server *s)
+{
+    char file[DATADIR_PATH_BYTES];
+    if (s->control.loop != NULL)
+        edge_control_close(&s->control);
+    edge_stop(s->edge);
+    if (s->edge != NULL)
+        (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
+    if (s->loop != NULL) {
+        watch_close(s->signals);
+        task_done(&s->task);
+        loop_turn(s->loop, 0);
+        loop_free(s->loop);
+    }
+    store_close(s->control.api.store);
+    live_free(s->control.api.live);
+    datadir_close(&s->dir);
+    arena_done(&s->arena);
+}
+
+int edge_serve(const struct edge_options *o)
+{
+    struct server *s = calloc(1, sizeof *s);
+    struct fault fault = { 0 };
+    char line[FAULT_LINE_BYTES];
+    if (s == NULL)
+        return 1;
+    s->o = o;
+    s->dir.lock_fd = -1;
+    arena_init(&s->arena, 1024 * 1024);
+    raise_limits();
+    int r = server_open(s, &fault);
+    if (r == 0) {
+        log_info("edge is ready", LSTR("tunnel", reachable(s, &s->addrs.tunnel)),
+                 LSTR("http", s->addrs.http.size > 0 ? reachable(s, &s->addrs.http) : "off"),
+                 LSTR("https", s->addrs.https.size > 0 ? reachable(s, &s->addrs.https) : "off"),
+                 LSTR("local", reachable(s, &s->local)), LSTR("data", s->dir.path),
+                 LSTR("version", ADIT_VERSION));
+        loop_run(s->loop);
+    } else {
+        (void)fprintf(stderr, "adit-edge: %s\n", fault_line(&fault, line));
+    }
+    server_close(s);
+    free(s);
+    return r == 0 ? 0 : 1;
+}
