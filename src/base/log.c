@@ -207,8 +207,9 @@ void log_event(enum log_level level, const char *event, const struct log_field *
         add_field(&l, &fields[i]);
     if (held > 0)
         add_field(&l, &LU64("repeats_held_back", held));
-    memcpy(l.p + l.n, l.json ? "}\n" : "\n", 3);
-    l.n += l.json ? 2 : 1;
+    if (l.json)
+        l.p[l.n++] = '}';
+    l.p[l.n++] = '\n'; /* add() leaves room for both */
     ssize_t written = write(atomic_load_explicit(&log_fd_now, memory_order_relaxed), l.p, l.n);
     (void)written; /* a log that cannot be written has nowhere to say so */
 }

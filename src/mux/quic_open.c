@@ -120,8 +120,10 @@ int quic_conn_accept_new(struct quic_endpoint *e, const struct udp_packet *p)
 {
     ngtcp2_pkt_hd hd;
     ngtcp2_cid original;
-    if (ngtcp2_accept(&hd, p->data.p, p->data.n) != 0)
+    if (ngtcp2_accept(&hd, p->data.p, p->data.n) != 0) {
+        log_debug("quic: no first packet", LU64("bytes", p->data.n));
         return ERR_PROTO;
+    }
     int token = check_token(e, p, &hd, &original);
     size_t conns_max = e->opts.conns_max > 0 ? e->opts.conns_max : QUIC_CONNS_MAX;
     if (e->conn_count >= conns_max || e->is_stopped)
@@ -144,6 +146,7 @@ int quic_conn_accept_new(struct quic_endpoint *e, const struct udp_packet *p)
     ngtcp2_pkt_info pi = { .ecn = p->ecn };
     quic_path(&path, p->to, p->from);
     r = ngtcp2_conn_read_pkt(c->ng, &path, &pi, p->data.p, p->data.n, loop_now_fresh(e->loop));
+    log_debug("quic: first packet", LI64("result", r), LU64("bytes", p->data.n));
     if (r == NGTCP2_ERR_RETRY) {
         /* The second part of a ClientHello came first: without the beginning nothing can be kept.
          */

@@ -193,7 +193,9 @@ static ngtcp2_ssize write_datagram(struct quic_conn *c, ngtcp2_path_storage *ps,
 static ngtcp2_ssize add_packet(struct quic_conn *c, struct batch *b, nsec now, int *ret_udp)
 {
     ngtcp2_path_storage ps;
-    size_t payload = ngtcp2_conn_get_max_tx_udp_payload_size(c->ng);
+    /* What the peer takes is known once the handshake is over; until then the least that everybody takes. */
+    size_t payload =
+        c->is_handshake_done ? ngtcp2_conn_get_max_tx_udp_payload_size(c->ng) : NGTCP2_MAX_UDP_PAYLOAD_SIZE;
     if (b->is_over || b->n + payload > QUIC_BATCH_BYTES) {
         *ret_udp = flush(c, b);
         if (*ret_udp < 0)

@@ -1,4 +1,5 @@
-/* The schema, as numbered steps that are never changed once released. PRAGMA user_version holds how many were taken. */
+/* The schema, as numbered steps that are never changed once released. PRAGMA user_version holds how
+ * many were taken. */
 #include "base/err.h"
 #include "base/log.h"
 #include "store/store_int.h"
@@ -6,18 +7,24 @@
 static const char *const STEPS[] = {
     /* 1 */
     "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE tunnels (id BLOB PRIMARY KEY, name TEXT NOT NULL, secret BLOB NOT NULL, created INTEGER NOT NULL,"
-    " deleted INTEGER, quick INTEGER NOT NULL DEFAULT 0, remote INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "CREATE TABLE tunnels (id BLOB PRIMARY KEY, name TEXT NOT NULL, secret BLOB NOT NULL, created "
+    "INTEGER NOT NULL,"
+    " deleted INTEGER, quick INTEGER NOT NULL DEFAULT 0, remote INTEGER NOT NULL DEFAULT 0) "
+    "WITHOUT ROWID;"
     "CREATE UNIQUE INDEX tunnels_name ON tunnels (name) WHERE deleted IS NULL;"
     "CREATE INDEX tunnels_created ON tunnels (created);"
-    "CREATE TABLE routes (hostname TEXT PRIMARY KEY, tunnel BLOB NOT NULL REFERENCES tunnels (id) ON DELETE CASCADE,"
+    "CREATE TABLE routes (hostname TEXT PRIMARY KEY, tunnel BLOB NOT NULL REFERENCES tunnels (id) "
+    "ON DELETE CASCADE,"
     " created INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX routes_tunnel ON routes (tunnel);"
-    "CREATE TABLE configurations (tunnel BLOB NOT NULL REFERENCES tunnels (id) ON DELETE CASCADE, version INTEGER NOT NULL,"
+    "CREATE TABLE configurations (tunnel BLOB NOT NULL REFERENCES tunnels (id) ON DELETE CASCADE, "
+    "version INTEGER NOT NULL,"
     " json TEXT NOT NULL, created INTEGER NOT NULL, PRIMARY KEY (tunnel, version)) WITHOUT ROWID;"
-    "CREATE TABLE tokens (hash BLOB PRIMARY KEY, name TEXT NOT NULL, scopes TEXT NOT NULL DEFAULT '*', expires INTEGER)"
+    "CREATE TABLE tokens (hash BLOB PRIMARY KEY, name TEXT NOT NULL, scopes TEXT NOT NULL DEFAULT "
+    "'*', expires INTEGER)"
     " WITHOUT ROWID;"
-    "CREATE TABLE audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,"
+    "CREATE TABLE audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action "
+    "TEXT NOT NULL,"
     " object TEXT NOT NULL);",
 };
 
@@ -42,15 +49,16 @@ int store_migrate(struct store *s, struct fault *fault)
         return fault_set(fault, ERR_IO, "the database cannot be read: %s", sqlite3_errmsg(s->db));
     if (version > STEP_COUNT)
         return fault_set(fault, ERR_UNSUPPORTED,
-                         "the database is of a newer version (schema %d, this program knows %d)", version, STEP_COUNT);
+                         "the database is of a newer version (schema %d, this program knows %d)",
+                         version, STEP_COUNT);
     for (; version < STEP_COUNT; version++) {
         char mark[48];
         (void)sqlite3_snprintf(sizeof mark, mark, "PRAGMA user_version = %d", version + 1);
-        if (store_exec(s, "BEGIN IMMEDIATE") < 0 || store_exec(s, STEPS[version]) < 0 || store_exec(s, mark) < 0 ||
-            store_exec(s, "COMMIT") < 0) {
+        if (store_exec(s, "BEGIN IMMEDIATE") < 0 || store_exec(s, STEPS[version]) < 0 ||
+            store_exec(s, mark) < 0 || store_exec(s, "COMMIT") < 0) {
             (void)store_exec(s, "ROLLBACK");
-            return fault_set(fault, ERR_IO, "the database could not be brought to schema %d: %s", version + 1,
-                             sqlite3_errmsg(s->db));
+            return fault_set(fault, ERR_IO, "the database could not be brought to schema %d: %s",
+                             version + 1, sqlite3_errmsg(s->db));
         }
         log_info("database schema", LI64("version", version + 1));
     }

@@ -19,7 +19,8 @@ static int route_get(struct store *s, const char *hostname, struct uuid *ret)
     return r < 0 ? r : ERR_NOTFOUND;
 }
 
-int store_route_put(struct store *s, const struct dns_route *route, bool overwrite, enum route_change *ret)
+int store_route_put(struct store *s, const struct dns_route *route, bool overwrite,
+                    enum route_change *ret)
 {
     struct uuid before;
     int r = route_get(s, route->hostname, &before);
@@ -32,8 +33,9 @@ int store_route_put(struct store *s, const struct dns_route *route, bool overwri
     if (r == 0 && !overwrite)
         return ERR_EXISTS;
     enum route_change change = r == 0 ? ROUTE_UPDATED : ROUTE_NEW;
-    sqlite3_stmt *st = store_statement(s, "INSERT INTO routes (hostname, tunnel, created) VALUES (?, ?, ?)"
-                                          " ON CONFLICT (hostname) DO UPDATE SET tunnel = excluded.tunnel");
+    sqlite3_stmt *st =
+        store_statement(s, "INSERT INTO routes (hostname, tunnel, created) VALUES (?, ?, ?)"
+                           " ON CONFLICT (hostname) DO UPDATE SET tunnel = excluded.tunnel");
     store_bind_text(st, 1, slice_str(route->hostname));
     store_bind_uuid(st, 2, &route->tunnel);
     if (st != NULL)
@@ -54,7 +56,8 @@ int store_route_delete(struct store *s, const char *hostname)
 
 int store_route_each(struct store *s, int (*each)(void *ctx, const struct dns_route *r), void *ctx)
 {
-    sqlite3_stmt *st = store_statement(s, "SELECT hostname, tunnel, created FROM routes ORDER BY hostname");
+    sqlite3_stmt *st =
+        store_statement(s, "SELECT hostname, tunnel, created FROM routes ORDER BY hostname");
     int r;
     while ((r = store_step(s, st)) == 1) {
         struct dns_route route;
@@ -85,18 +88,21 @@ size_t store_route_count(struct store *s, const struct uuid *tunnel)
 int store_config_get(struct store *s, const struct uuid *tunnel, int *ret_version, char **ret_json)
 {
     sqlite3_stmt *st = store_statement(
-        s, "SELECT version, json FROM configurations WHERE tunnel = ? ORDER BY version DESC LIMIT 1");
+        s,
+        "SELECT version, json FROM configurations WHERE tunnel = ? ORDER BY version DESC LIMIT 1");
     store_bind_uuid(st, 1, tunnel);
     int r = store_step(s, st);
     if (r <= 0)
         return r < 0 ? r : ERR_NOTFOUND;
     *ret_version = sqlite3_column_int(st, 0);
-    *ret_json = slice_dup(slice_of(sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1)));
+    *ret_json =
+        slice_dup(slice_of(sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1)));
     (void)sqlite3_reset(st);
     return 0;
 }
 
-int store_config_put(struct store *s, const struct uuid *tunnel, const char *json, int64_t now_us, int *ret_version)
+int store_config_put(struct store *s, const struct uuid *tunnel, const char *json, int64_t now_us,
+                     int *ret_version)
 {
     int version = 0;
     char *old = NULL;
@@ -105,8 +111,8 @@ int store_config_put(struct store *s, const struct uuid *tunnel, const char *jso
     if (r < 0 && r != ERR_NOTFOUND)
         return r;
     version = r == 0 ? version + 1 : 1;
-    sqlite3_stmt *st =
-        store_statement(s, "INSERT INTO configurations (tunnel, version, json, created) VALUES (?, ?, ?, ?)");
+    sqlite3_stmt *st = store_statement(
+        s, "INSERT INTO configurations (tunnel, version, json, created) VALUES (?, ?, ?, ?)");
     store_bind_uuid(st, 1, tunnel);
     store_bind_text(st, 3, slice_str(json));
     if (st != NULL) {
@@ -135,8 +141,9 @@ int store_get(struct store *s, const char *key, char *ret, size_t size)
 
 int store_set(struct store *s, const char *key, const char *value)
 {
-    sqlite3_stmt *st = store_statement(s, "INSERT INTO settings (key, value) VALUES (?, ?)"
-                                          " ON CONFLICT (key) DO UPDATE SET value = excluded.value");
+    sqlite3_stmt *st =
+        store_statement(s, "INSERT INTO settings (key, value) VALUES (?, ?)"
+                           " ON CONFLICT (key) DO UPDATE SET value = excluded.value");
     store_bind_text(st, 1, slice_str(key));
     store_bind_text(st, 2, slice_str(value));
     return store_run(s, st);
@@ -144,7 +151,8 @@ int store_set(struct store *s, const char *key, const char *value)
 
 int store_token_put(struct store *s, const uint8_t hash[static 32], const char *name)
 {
-    sqlite3_stmt *st = store_statement(s, "INSERT OR REPLACE INTO tokens (hash, name) VALUES (?, ?)");
+    sqlite3_stmt *st =
+        store_statement(s, "INSERT OR REPLACE INTO tokens (hash, name) VALUES (?, ?)");
     if (st != NULL)
         (void)sqlite3_bind_blob(st, 1, hash, 32, SQLITE_TRANSIENT);
     store_bind_text(st, 2, slice_str(name));
@@ -162,9 +170,11 @@ bool store_token_is_known(struct store *s, const uint8_t hash[static 32])
     return is_known;
 }
 
-int store_audit(struct store *s, int64_t now_us, const char *actor, const char *action, const char *object)
+int store_audit(struct store *s, int64_t now_us, const char *actor, const char *action,
+                const char *object)
 {
-    sqlite3_stmt *st = store_statement(s, "INSERT INTO audit (at, actor, action, object) VALUES (?, ?, ?, ?)");
+    sqlite3_stmt *st =
+        store_statement(s, "INSERT INTO audit (at, actor, action, object) VALUES (?, ?, ?, ?)");
     if (st != NULL)
         (void)sqlite3_bind_int64(st, 1, now_us);
     store_bind_text(st, 2, slice_str(actor));

@@ -13,7 +13,8 @@ static int translate(struct store *s, int code, const char *what)
     int primary = code & 0xff;
     if (primary == SQLITE_CONSTRAINT)
         return ERR_EXISTS;
-    log_error("database", LSTR("what", what), LSTR("why", sqlite3_errmsg(s->db)), LI64("code", code));
+    log_error("database", LSTR("what", what), LSTR("why", sqlite3_errmsg(s->db)),
+              LI64("code", code));
     return primary == SQLITE_NOMEM ? ERR_NOMEM : primary == SQLITE_BUSY ? ERR_BUSY : ERR_IO;
 }
 
@@ -32,8 +33,9 @@ sqlite3_stmt *store_statement(struct store *s, const char *sql)
             return s->cache[i].statement;
         }
     sqlite3_stmt *st = NULL;
-    int code = s->cached < STATEMENTS_MAX ? sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL)
-                                          : SQLITE_NOMEM;
+    int code = s->cached < STATEMENTS_MAX
+                   ? sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL)
+                   : SQLITE_NOMEM;
     if (code != SQLITE_OK) {
         (void)translate(s, code, sql);
         return NULL;
@@ -64,7 +66,8 @@ int store_run(struct store *s, sqlite3_stmt *st)
 void store_bind_text(sqlite3_stmt *st, int at, struct slice text)
 {
     if (st != NULL)
-        (void)sqlite3_bind_text(st, at, text.n > 0 ? (const char *)text.p : "", (int)text.n, SQLITE_TRANSIENT);
+        (void)sqlite3_bind_text(st, at, text.n > 0 ? (const char *)text.p : "", (int)text.n,
+                                SQLITE_TRANSIENT);
 }
 
 void store_bind_uuid(sqlite3_stmt *st, int at, const struct uuid *id)
@@ -92,12 +95,14 @@ static int make_file(const char *path, struct fault *fault)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return fault_set(fault, err_from_errno(errno), "%s cannot be opened: %s", path, strerror(errno));
+        return fault_set(fault, err_from_errno(errno), "%s cannot be opened: %s", path,
+                         strerror(errno));
     (void)close(fd);
     return 0;
 }
 
-int store_open(const char *path, const uint8_t seal_key[static 32], struct store **ret, struct fault *fault)
+int store_open(const char *path, const uint8_t seal_key[static 32], struct store **ret,
+               struct fault *fault)
 {
     int r = make_file(path, fault);
     if (r < 0)
@@ -106,13 +111,16 @@ int store_open(const char *path, const uint8_t seal_key[static 32], struct store
     if (s == NULL)
         return fault_set(fault, ERR_NOMEM, "out of memory");
     memcpy(s->seal_key, seal_key, sizeof s->seal_key);
-    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
         r = fault_set(fault, ERR_IO, "%s cannot be opened: %s", path, sqlite3_errmsg(s->db));
     if (r == 0) {
         (void)sqlite3_busy_timeout(s->db, 5000);
-        if (store_exec(s, "PRAGMA journal_mode = WAL") < 0 || store_exec(s, "PRAGMA foreign_keys = ON") < 0 ||
+        if (store_exec(s, "PRAGMA journal_mode = WAL") < 0 ||
+            store_exec(s, "PRAGMA foreign_keys = ON") < 0 ||
             store_exec(s, "PRAGMA synchronous = NORMAL") < 0)
-            r = fault_set(fault, ERR_IO, "%s is not a usable database: %s", path, sqlite3_errmsg(s->db));
+            r = fault_set(fault, ERR_IO, "%s is not a usable database: %s", path,
+                          sqlite3_errmsg(s->db));
     }
     if (r == 0)
         r = store_migrate(s, fault);

@@ -16,7 +16,8 @@ struct store {
     size_t cached;
 };
 
-/* A prepared statement, reset, from the cache. NULL after an error, which is logged. `sql` is a literal. */
+/* A prepared statement, reset, from the cache. NULL after an error, which is logged. `sql` is a
+ * literal. */
 sqlite3_stmt *store_statement(struct store *s, const char *sql);
 /* Runs a statement that gives no rows. 0, ERR_EXISTS on a violated uniqueness, ERR_IO. */
 int store_run(struct store *s, sqlite3_stmt *statement);

@@ -28,13 +28,16 @@ int store_tunnel_add(struct store *s, const struct tunnel *t)
 {
     uint8_t sealed[TUNNEL_SECRET_BYTES_MAX + SEAL_OVERHEAD];
     sqlite3_stmt *st = store_statement(
-        s, "INSERT INTO tunnels (id, name, secret, created, quick, remote) VALUES (?, ?, ?, ?, ?, ?)");
-    int r = seal(s->seal_key, slice_of(t->id.bytes, sizeof t->id.bytes), slice_of(t->secret, t->secret_bytes), sealed);
+        s,
+        "INSERT INTO tunnels (id, name, secret, created, quick, remote) VALUES (?, ?, ?, ?, ?, ?)");
+    int r = seal(s->seal_key, slice_of(t->id.bytes, sizeof t->id.bytes),
+                 slice_of(t->secret, t->secret_bytes), sealed);
     if (st == NULL || r < 0)
         return ERR_IO;
     store_bind_uuid(st, 1, &t->id);
     store_bind_text(st, 2, slice_str(t->name));
-    (void)sqlite3_bind_blob(st, 3, sealed, (int)(t->secret_bytes + SEAL_OVERHEAD), SQLITE_TRANSIENT);
+    (void)sqlite3_bind_blob(st, 3, sealed, (int)(t->secret_bytes + SEAL_OVERHEAD),
+                            SQLITE_TRANSIENT);
     (void)sqlite3_bind_int64(st, 4, t->created_us);
     (void)sqlite3_bind_int(st, 5, t->is_quick);
     (void)sqlite3_bind_int(st, 6, t->is_remote);
@@ -60,7 +63,8 @@ int store_tunnel_get(struct store *s, const struct uuid *id, struct tunnel *ret)
 
 int store_tunnel_by_name(struct store *s, struct slice name, struct tunnel *ret)
 {
-    sqlite3_stmt *st = store_statement(s, "SELECT " COLUMNS " FROM tunnels WHERE name = ? AND deleted IS NULL");
+    sqlite3_stmt *st =
+        store_statement(s, "SELECT " COLUMNS " FROM tunnels WHERE name = ? AND deleted IS NULL");
     store_bind_text(st, 1, name);
     return get_one(s, st, ret);
 }
@@ -76,7 +80,8 @@ int store_tunnel_rename(struct store *s, const struct uuid *id, const char *name
 int store_tunnel_delete(struct store *s, const struct uuid *id, int64_t now_us)
 {
     sqlite3_stmt *routes = store_statement(s, "DELETE FROM routes WHERE tunnel = ?");
-    sqlite3_stmt *tunnel = store_statement(s, "UPDATE tunnels SET deleted = ? WHERE id = ? AND deleted IS NULL");
+    sqlite3_stmt *tunnel =
+        store_statement(s, "UPDATE tunnels SET deleted = ? WHERE id = ? AND deleted IS NULL");
     if (routes == NULL || tunnel == NULL || store_exec(s, "BEGIN IMMEDIATE") < 0)
         return ERR_IO;
     store_bind_uuid(routes, 1, id);
@@ -98,17 +103,19 @@ int store_tunnel_purge(struct store *s, const struct uuid *id)
 
 size_t store_quick_count(struct store *s)
 {
-    sqlite3_stmt *st = store_statement(s, "SELECT count(*) FROM tunnels WHERE quick = 1 AND deleted IS NULL");
+    sqlite3_stmt *st =
+        store_statement(s, "SELECT count(*) FROM tunnels WHERE quick = 1 AND deleted IS NULL");
     size_t n = store_step(s, st) == 1 ? (size_t)sqlite3_column_int64(st, 0) : 0;
     if (st != NULL)
         (void)sqlite3_reset(st);
     return n;
 }
 
-#define WHERE                                                                                                          \
-    " FROM tunnels WHERE (?1 = '' OR name = ?1) AND (?2 = '' OR substr(name, 1, length(?2)) = ?2)"                    \
-    " AND (?3 = '' OR substr(name, 1, length(?3)) <> ?3) AND (?4 IS NULL OR id = ?4)"                                  \
-    " AND (?5 < 0 OR (deleted IS NOT NULL) = ?5) AND (?6 = 0 OR (created <= ?6 AND (deleted IS NULL OR deleted > ?6)))" \
+#define WHERE                                                                                      \
+    " FROM tunnels WHERE (?1 = '' OR name = ?1) AND (?2 = '' OR substr(name, 1, length(?2)) = ?2)" \
+    " AND (?3 = '' OR substr(name, 1, length(?3)) <> ?3) AND (?4 IS NULL OR id = ?4)"              \
+    " AND (?5 < 0 OR (deleted IS NOT NULL) = ?5) AND (?6 = 0 OR (created <= ?6 AND (deleted IS "   \
+    "NULL OR deleted > ?6)))"                                                                      \
     " AND (quick = 0 OR ?7)"
 
 static void bind_filter(sqlite3_stmt *st, const struct tunnel_filter *f)
@@ -125,11 +132,12 @@ static void bind_filter(sqlite3_stmt *st, const struct tunnel_filter *f)
     (void)sqlite3_bind_int(st, 7, f->with_quick);
 }
 
-int store_tunnel_list(struct store *s, const struct tunnel_filter *f, struct tunnel *ret, size_t max, size_t *ret_count,
-                      uint64_t *ret_total)
+int store_tunnel_list(struct store *s, const struct tunnel_filter *f, struct tunnel *ret,
+                      size_t max, size_t *ret_count, uint64_t *ret_total)
 {
     sqlite3_stmt *count = store_statement(s, "SELECT count(*)" WHERE);
-    sqlite3_stmt *rows = store_statement(s, "SELECT " COLUMNS WHERE " ORDER BY created DESC, id LIMIT ?8 OFFSET ?9");
+    sqlite3_stmt *rows =
+        store_statement(s, "SELECT " COLUMNS WHERE " ORDER BY created DESC, id LIMIT ?8 OFFSET ?9");
     size_t n = 0;
     bind_filter(count, f);
     bind_filter(rows, f);
@@ -137,7 +145,8 @@ int store_tunnel_list(struct store *s, const struct tunnel_filter *f, struct tun
         return ERR_IO;
     *ret_total = (uint64_t)sqlite3_column_int64(count, 0);
     (void)sqlite3_reset(count);
-    (void)sqlite3_bind_int64(rows, 8, (sqlite3_int64)(f->limit > 0 && f->limit < max ? f->limit : max));
+    (void)sqlite3_bind_int64(rows, 8,
+                             (sqlite3_int64)(f->limit > 0 && f->limit < max ? f->limit : max));
     (void)sqlite3_bind_int64(rows, 9, (sqlite3_int64)f->offset);
     int r;
     while ((r = store_step(s, rows)) == 1 && n < max)
