@@ -34,15 +34,18 @@ void builtin_hello(struct exchange *ex)
 {
     struct strb page;
     strb_init(&page, HELLO_BYTES_MAX);
-    strb_str(&page, "<!doctype html>\n<html lang=en><meta charset=utf-8>"
-                    "<meta name=viewport content=\"width=device-width\">\n<title>Hello from Adit</title>\n"
-                    "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:44em;margin:10vh auto;padding:0 1em;"
-                    "color:#223;background:#fafafa}pre{background:#eef;padding:1em;overflow-x:auto;"
-                    "border-radius:.4em}@media(prefers-color-scheme:dark){body{background:#15171c;color:#dde}"
-                    "pre{background:#22262e}}</style>\n<h1>Hello from Adit</h1>\n"
-                    "<p>The tunnel works: this page was written by the connector. Put your own service here "
-                    "with <code>adit tunnel --url http://localhost:8000</code>.</p>\n"
-                    "<p>This is the request as it arrived:</p>\n<pre>");
+    strb_str(
+        &page,
+        "<!doctype html>\n<html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content=\"width=device-width\">\n<title>Hello from Adit</title>\n"
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:44em;margin:10vh auto;padding:0 "
+        "1em;"
+        "color:#223;background:#fafafa}pre{background:#eef;padding:1em;overflow-x:auto;"
+        "border-radius:.4em}@media(prefers-color-scheme:dark){body{background:#15171c;color:#dde}"
+        "pre{background:#22262e}}</style>\n<h1>Hello from Adit</h1>\n"
+        "<p>The tunnel works: this page was written by the connector. Put your own service here "
+        "with <code>adit tunnel --url http://localhost:8000</code>.</p>\n"
+        "<p>This is the request as it arrived:</p>\n<pre>");
     add_escaped(&page, ex->request.method);
     strb_char(&page, ' ');
     add_escaped(&page, ex->request.target);

@@ -270,7 +270,7 @@ static void check_drain(struct connection *c)
         is_late = false;
         deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + c->conf.grace);
     }
-    if (is_late || (!c->is_unregistering && c->conf.serve->streams == 0))
+    if (is_late || (!c->is_unregistering && c->conf.serve->streams.count == 0))
         connection_on(c, EV_TIMER);
 }
 

@@ -1,18 +1,19 @@
 #pragma once
-/* The connector's side of the control stream: registerConnection, updateLocalConfiguration,
- * unregisterConnection, as calls whose answers are polled. The connection that embeds it calls
- * control_client_run whenever it is woken. Loop thread. */
+/* The connector's side of the control stream: registerConnection and unregisterConnection as calls
+ * whose answers are polled. The connection that embeds it calls control_client_run whenever it is
+ * woken. Loop thread. */
 #include "connector/connection.h"
 #include "net/stream.h"
-#include "tunnel/rpc_client.h"
+#include "tunnel/registration.h"
 
 enum control_answer { CONTROL_PENDING, CONTROL_OK, CONTROL_REFUSED };
 
 struct control_client {
     struct stream *s;
     struct buf in, out;
-    struct rpc_client *rpc;
+    struct rpc *rpc;
     uint32_t register_call, unregister_call;
+    bool is_unregistering;
     enum control_answer registered, unregistered;
     char cause[192]; /* of CONTROL_REFUSED */
     bool should_retry;
@@ -23,13 +24,13 @@ struct control_client {
 
 /* Takes the stream over, also on failure. `task` is woken by it. */
 int control_client_init(struct control_client *c, struct loop *loop, struct stream *s,
-                        struct task *task);
+                        struct task *task) __attribute__((warn_unused_result));
 /* Queues registerConnection. */
 int control_client_register(struct control_client *c, const struct connection_identity *identity,
                             unsigned index, unsigned attempts, const struct addr *local)
     __attribute__((warn_unused_result));
 int control_client_unregister(struct control_client *c) __attribute__((warn_unused_result));
 /* Moves bytes and takes answers. ERR_AGAIN, or what ended the stream. */
-int control_client_run(struct control_client *c) __attribute__((warn_unused_result));
+int control_client_run(struct control_client *c);
 /* Safe on a zeroed one. */
 void control_client_done(struct control_client *c);

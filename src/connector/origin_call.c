@@ -5,8 +5,9 @@
 #include "http/h1_client.h"
 
 /* The reference's words: edges and people look for them (wire/protocol.md §10.2). */
-#define UNREACHABLE                                                                                                    \
-    "Unable to reach the origin service. The service may be down or it may not be responding to traffic from "       \
+#define UNREACHABLE                                                                                \
+    "Unable to reach the origin service. The service may be down or it may not be responding to "  \
+    "traffic from "                                                                                \
     "cloudflared: "
 
 struct origin_call {
@@ -44,7 +45,8 @@ static void fail(struct origin_call *c, int err, const char *what)
     struct exchange *ex = c->ex;
     const char *text = arena_fmt(&ex->arena, UNREACHABLE "%s", what);
     metric_add(c->serve->metrics, SERVE_errors, 1);
-    log_warn("origin failed", LSTR("request", ex->id), LSLICE("host", ex->request.host), LSTR("why", what));
+    log_warn("origin failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
+             LSTR("why", what));
     exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : UNREACHABLE);
     leave(c);
 }
@@ -69,19 +71,24 @@ static int begin(struct origin_call *c)
     return r;
 }
 
-/* A kept-alive connection that the origin closed in the meantime says nothing about the origin: try once more on a new one. */
+/* A kept-alive connection that the origin closed in the meantime says nothing about the origin: try
+ * once more on a new one. */
 static bool is_stale(const struct origin_call *c)
 {
-    return c->is_sending && !c->is_second && origin_was_reused(c->conn) && h1_client_is_fresh(&c->client);
+    return c->is_sending && !c->is_second && origin_was_reused(c->conn) &&
+           h1_client_is_fresh(&c->client);
 }
 
 static const char *reason(const struct origin_call *c, int err)
 {
     if (!c->is_sending)
-        return c->conn != NULL && origin_failure(c->conn)[0] != 0 ? origin_failure(c->conn) : err_text(err);
+        return c->conn != NULL && origin_failure(c->conn)[0] != 0 ? origin_failure(c->conn)
+                                                                  : err_text(err);
     if (c->client.text != NULL)
         return c->client.text;
-    return err == ERR_CUT && !c->client.got_any ? "the origin closed the connection without an answer" : err_text(err);
+    return err == ERR_CUT && !c->client.got_any
+               ? "the origin closed the connection without an answer"
+               : err_text(err);
 }
 
 static void complete(struct origin_call *c)

@@ -6,7 +6,7 @@
 struct origin_call_opts {
     struct origin_target target;
     bool no_chunked;
-    void *keep;                     /* what the target's views belong to: released when the call ends */
+    void *keep; /* what the target's views belong to: released when the call ends */
     void (*release)(void *keep);
 };
 

@@ -1,12 +1,11 @@
 #pragma once
 /* What a worker of the connector does with the edge's streams: HTTP and websocket requests go
- * through the ingress rules to an origin, RPC streams are answered. One for each worker, shared by
- * its connections. Loop thread. */
+ * through the ingress rules to an origin. One for each worker, shared by its connections. Loop
+ * thread. */
 #include "base/metric.h"
 #include "base/text.h"
 #include "connector/ingress.h"
-#include "http/exchange.h"
-#include "net/stream.h"
+#include "tunnel/server.h"
 
 struct origin_pool;
 
@@ -22,23 +21,17 @@ struct serve {
     struct ingress *ingress; /* counted; replaced as a whole */
     struct origin_pool *origins;
     struct metric_set *metrics;
-    const char *const *tags; /* "Name", "value", …, NULL: sent as Cf-Warp-Tag-Name */
+    const char *const *tags; /* "Name", "value", …, NULL: sent as Cf-Warp-Tag-Name; borrowed */
     char connector[UUID_TEXT_BYTES];
-    size_t streams;          /* open now */
-    struct list open;        /* tunnel streams, for aborting */
-    struct task *idle_owner; /* woken when `streams` becomes 0; or NULL */
+    struct tunnel_server_group streams;
 };
 
-/* `ingress` gains a reference. ERR_NOMEM. */
+/* `ingress` gains a reference; `metrics` is the caller's. ERR_NOMEM. */
 int serve_init(struct serve *s, struct loop *loop, struct ingress *ingress,
-               const struct uuid *connector) __attribute__((warn_unused_result));
-/* Exchanges that begin from now on follow the new rules; those under way end on the old ones. */
-void serve_set_ingress(struct serve *s, struct ingress *ingress);
+               struct metric_set *metrics, const char *const *tags, const struct uuid *connector)
+    __attribute__((warn_unused_result));
 /* Aborts what is open. Turn the loop once before freeing it. */
 void serve_done(struct serve *s);
-
 /* Takes over one stream that the edge opened. */
 void serve_stream(struct serve *s, struct stream *stream);
-
-/* Gives an exchange its origin by the ingress rules: the router of the tunnel's server codec. */
-void serve_route(struct serve *s, struct exchange *ex);
+struct metric_set *serve_metrics_new(void);

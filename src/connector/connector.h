@@ -1,0 +1,43 @@
+#pragma once
+/* The connector: N workers that hold a tunnel's connections to the edge and serve its streams. Made
+ * and stopped by one thread, on whose loop the news arrive. Two connectors can live in one process.
+ */
+#include "connector/connection.h"
+
+struct connector;
+
+struct connector_conf {
+    unsigned workers;     /* 0 = 1 */
+    unsigned connections; /* 1 … TUNNEL_CONNECTIONS_MAX; cut to the number of addresses */
+    struct connection_identity identity; /* its texts are borrowed while the connector lives */
+    struct quic_creds *creds;            /* counted */
+    struct addr edges[64];
+    size_t edge_count;
+    struct addr bind;        /* size 0 = any */
+    struct ingress *ingress; /* counted */
+    const char *const *tags;
+    unsigned retries;
+    nsec grace;
+};
+
+/* How one connection stands. */
+struct connector_status {
+    enum connection_state state;
+    char text[192];
+    struct addr edge;
+    uint64_t registrations;
+};
+
+/* Starts to connect: index 0 first, the others when it has registered. */
+int connector_start(struct loop *loop, const struct connector_conf *conf, struct task *owner,
+                    struct connector **ret) __attribute__((warn_unused_result));
+/* Connections that are registered and not draining. */
+unsigned connector_ready(const struct connector *c);
+unsigned connector_count(const struct connector *c);
+const struct connector_status *connector_at(const struct connector *c, unsigned index);
+/* Unregisters and lets exchanges end; the owner is woken until connector_is_over. */
+void connector_drain(struct connector *c);
+bool connector_is_over(const struct connector *c);
+/* Stops at once and frees. NULL is accepted. */
+void connector_stop(struct connector *c);
+void connector_metrics(struct connector *c, struct strb *to);

@@ -1,0 +1,311 @@
+#include "connector/ingress.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "crypto/keyfile.h"
+
+#define INGRESS_BYTES_MAX (16 * 1024 * 1024)
+#define RULES_MAX         10000
+#define CA_BYTES_MAX      (4 * 1024 * 1024)
+
+struct ingress {
+    _Atomic unsigned refs;
+    struct arena arena;
+    struct rule *rules;
+    size_t count;
+};
+
+struct ingress *ingress_ref(struct ingress *i)
+{
+    atomic_fetch_add_explicit(&i->refs, 1, memory_order_relaxed);
+    return i;
+}
+
+void ingress_unref(struct ingress *i)
+{
+    if (i == NULL || atomic_fetch_sub_explicit(&i->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t k = 0; k < i->count; k++) {
+        regex_free(i->rules[k].regex);
+        tls_creds_unref(i->rules[k].tls);
+    }
+    arena_done(&i->arena);
+    free(i);
+}
+
+static struct ingress *ingress_new(size_t count)
+{
+    struct ingress *i = calloc(1, sizeof *i);
+    if (i == NULL)
+        return NULL;
+    atomic_init(&i->refs, 1);
+    arena_init(&i->arena, INGRESS_BYTES_MAX);
+    i->rules = arena_alloc(&i->arena, count * sizeof *i->rules);
+    if (i->rules == NULL) {
+        ingress_unref(i);
+        return NULL;
+    }
+    return i;
+}
+
+/* Texts must outlive the document that they came from. */
+static void keep(struct arena *a, struct slice *s)
+{
+    if (s->n > 0)
+        *s = arena_copy(a, *s);
+}
+
+static void keep_request(struct arena *a, struct origin_request *r)
+{
+    struct slice *const texts[] = { &r->host_header, &r->server_name,   &r->ca_pool,
+                                    &r->proxy_type,  &r->proxy_address, &r->access_team };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        keep(a, texts[i]);
+    r->ip_rules = NULL;
+}
+
+/* ---- validation, in the reference's order: service, access, hostname, path ---- */
+
+static bool host_has_port(struct slice h)
+{
+    size_t first = slice_find(h, ':');
+    return first < h.n && slice_find(slice_sub(h, first + 1, SIZE_MAX), ':') == h.n - first - 1;
+}
+
+static bool is_catch_all(const struct rule *r)
+{
+    return (r->hostname.n == 0 || slice_eq(r->hostname, SLICE("*"))) && r->path.n == 0;
+}
+
+static int check_hostname(const struct rule *r, size_t index, size_t count, struct fault *f)
+{
+    struct slice h = r->hostname;
+    bool is_last = index + 1 == count;
+    if (host_has_port(h))
+        return fault_set(f, ERR_PARSE, "Hostname cannot contain a port");
+    if (slice_find(slice_sub(h, 1, SIZE_MAX), '*') + 1 < h.n)
+        return fault_set(
+            f, ERR_PARSE,
+            "Hostname patterns can have at most one wildcard character (\"*\") and it can only be "
+            "used for subdomains, e.g. \"*.example.com\"");
+    if (is_last && !is_catch_all(r))
+        return fault_set(
+            f, ERR_PARSE,
+            "The last ingress rule must match all URLs (i.e. it should not have a hostname or "
+            "path filter)");
+    if (!is_last && is_catch_all(r))
+        return fault_set(
+            f, ERR_PARSE,
+            "Rule #%zu is matching the hostname '%.*s', but this will match every hostname, "
+            "meaning the rules which follow it will never be triggered.",
+            index + 1, SLICE_FMT(h));
+    return 0;
+}
+
+static int compile_path(struct rule *r, size_t index, struct fault *f)
+{
+    struct fault inner = { 0 };
+    if (r->path.n == 0 || regex_new(r->path, &r->regex, &inner) == 0)
+        return 0;
+    return fault_set(f, ERR_PARSE, "Rule #%zu has an invalid regex: %s", index + 1, inner.text);
+}
+
+static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t count,
+                      struct fault *f)
+{
+    int e = 0;
+    if (r->service.kind == SERVICE_SOCKS)
+        e = ip_rules_check(r->request.ip_rules, f);
+    if (e == 0 && r->request.access_required && r->request.access_audiences > 0 &&
+        r->request.access_team.n == 0)
+        e = fault_set(f, ERR_PARSE,
+                      "access.TeamName cannot be blank when access.audTags are present");
+    if (e == 0)
+        e = check_hostname(r, index, count, f);
+    if (e == 0)
+        e = compile_path(r, index, f);
+    if (e < 0)
+        return e;
+    if (slice_find(r->hostname, '*') == r->hostname.n)
+        r->ascii = idna_ascii(r->hostname, &i->arena);
+    keep_request(&i->arena, &r->request);
+    return 0;
+}
+
+/* ---- from a document ---- */
+
+static int take_text(const struct yaml_node *map, const char *key, const char *where,
+                     struct arena *a, struct slice *ret, struct fault *f)
+{
+    const struct yaml_node *n = yaml_get(map, key);
+    *ret = (struct slice){ 0 };
+    if (n == NULL || yaml_is_null(n))
+        return 0;
+    if (n->kind != YAML_SCALAR)
+        return yaml_fault(f, ERR_PARSE, where, n, "a text is wanted");
+    *ret = arena_copy(a, n->text);
+    return 0;
+}
+
+static int take_rule(struct ingress *i, const struct yaml_node *n,
+                     const struct origin_request *global, size_t count, const char *where,
+                     struct fault *f)
+{
+    struct rule *r = &i->rules[i->count];
+    struct slice service;
+    if (n->kind != YAML_MAP)
+        return yaml_fault(f, ERR_PARSE, where, n, "a rule is a map with the key service");
+    r->request = *global;
+    int e = take_text(n, "hostname", where, &i->arena, &r->hostname, f);
+    if (e == 0)
+        e = take_text(n, "path", where, &i->arena, &r->path, f);
+    if (e == 0)
+        e = take_text(n, "service", where, &i->arena, &service, f);
+    if (e == 0)
+        e = origin_request_from_yaml(yaml_get(n, "originRequest"), where, &r->request, f);
+    if (e < 0)
+        return e;
+    e = service_parse(service, &i->arena, &r->service, f);
+    i->count++;
+    if (e == 0)
+        e = check_rule(i, r, i->count - 1, count, f);
+    if (e < 0 && f != NULL && f->line == 0)
+        (void)fault_at(f, where, n->line, n->column);
+    return e;
+}
+
+int ingress_from_yaml(const struct yaml_node *root, const char *where, struct ingress **ret,
+                      struct fault *f)
+{
+    const struct yaml_node *list = yaml_get(root, "ingress");
+    struct origin_request global;
+    size_t count = 0;
+    origin_request_defaults(&global);
+    int e = origin_request_from_yaml(yaml_get(root, "originRequest"), where, &global, f);
+    if (e < 0)
+        return e;
+    if (list != NULL && list->kind != YAML_LIST && !yaml_is_null(list))
+        return yaml_fault(f, ERR_PARSE, where, list, "ingress must be a list of rules");
+    for (const struct yaml_node *n = list != NULL ? list->first : NULL; n != NULL; n = n->next)
+        count++;
+    if (count == 0 || count > RULES_MAX)
+        return fault_set(f, ERR_PARSE,
+                         count == 0 ? "The config file doesn't contain any ingress rules"
+                                    : "too many ingress rules");
+    struct ingress *i = ingress_new(count);
+    if (i == NULL)
+        return fault_set(f, ERR_NOMEM, "out of memory");
+    for (const struct yaml_node *n = list->first; n != NULL && e == 0; n = n->next)
+        e = take_rule(i, n, &global, count, where, f);
+    if (e < 0) {
+        ingress_unref(i);
+        return e;
+    }
+    *ret = i;
+    return 0;
+}
+
+int ingress_single(const char *service, const struct origin_request *request, struct ingress **ret,
+                   struct fault *f)
+{
+    struct ingress *i = ingress_new(1);
+    if (i == NULL)
+        return fault_set(f, ERR_NOMEM, "out of memory");
+    struct rule *r = &i->rules[0];
+    r->request = *request;
+    struct slice text = slice_str(service);
+    /* Here, unlike in a file, a final slash is forgiven: people paste URLs. */
+    if (slice_find(text, ':') < text.n && slice_ends(text, SLICE("/")) &&
+        !slice_ends(text, SLICE("://")) && !slice_starts(text, SLICE("unix")))
+        text.n--;
+    int e = service_parse(text, &i->arena, &r->service, f);
+    i->count = 1;
+    if (e == 0)
+        e = check_rule(i, r, 0, 1, f);
+    if (e < 0) {
+        ingress_unref(i);
+        return e;
+    }
+    *ret = i;
+    return 0;
+}
+
+/* ---- using them ---- */
+
+size_t ingress_count(const struct ingress *i)
+{
+    return i->count;
+}
+
+const struct rule *ingress_rule(const struct ingress *i, size_t index)
+{
+    return &i->rules[index];
+}
+
+/* Without the port, when it parses as host:port. */
+static struct slice without_port(struct slice host)
+{
+    size_t colon = slice_find_last(host, ':');
+    if (colon == host.n)
+        return host;
+    if (host.p[0] == '[')
+        return colon > 0 && host.p[colon - 1] == ']' ? slice_sub(host, 1, colon - 2) : host;
+    return slice_find(host, ':') == colon ? slice_sub(host, 0, colon) : host;
+}
+
+static bool hostname_matches(const struct rule *r, struct slice host)
+{
+    struct slice h = r->hostname;
+    if (h.n == 0 || slice_eq(h, SLICE("*")))
+        return true;
+    if (slice_starts(h, SLICE("*.")))
+        return slice_ends(host, slice_sub(h, 1, SIZE_MAX));
+    return slice_eq(h, host) || (r->ascii != NULL && slice_eq(slice_str(r->ascii), host));
+}
+
+size_t ingress_match(const struct ingress *i, struct slice host, struct slice path)
+{
+    host = without_port(host);
+    for (size_t k = 0; k < i->count; k++) {
+        const struct rule *r = &i->rules[k];
+        if (hostname_matches(r, host) && (r->regex == NULL || regex_matches(r->regex, path)))
+            return k;
+    }
+    return i->count - 1;
+}
+
+static int load_rule(struct rule *r, struct fault *f)
+{
+    struct tls_client_opts opts = { .system_roots = true, .verify = !r->request.no_tls_verify };
+    static const char *const ALPN[] = { "http/1.1", NULL };
+    char path[4096], *pem = NULL;
+    size_t n = 0;
+    if (r->request.ca_pool.n > 0) {
+        if (r->request.ca_pool.n >= sizeof path)
+            return fault_set(f, ERR_TOOLARGE, "caPool: the path is too long");
+        memcpy(path, r->request.ca_pool.p, r->request.ca_pool.n);
+        path[r->request.ca_pool.n] = 0;
+        int e = file_read(path, CA_BYTES_MAX, false, &pem, &n, f);
+        if (e < 0)
+            return e;
+        opts.ca_pem = slice_of(pem, n);
+    }
+    opts.alpn = ALPN;
+    int e = tls_creds_client(&opts, &r->tls, f);
+    free(pem);
+    return e;
+}
+
+int ingress_load_tls(struct ingress *i, struct fault *f)
+{
+    for (size_t k = 0; k < i->count; k++) {
+        if (!i->rules[k].service.is_tls || i->rules[k].tls != NULL)
+            continue;
+        int e = load_rule(&i->rules[k], f);
+        if (e < 0)
+            return e;
+    }
+    return 0;
+}

@@ -1,0 +1,190 @@
+#include "connector/serve.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "codec/uri.h"
+#include "connector/builtin.h"
+#include "connector/origin.h"
+#include "connector/origin_call.h"
+
+static const struct metric_desc METRICS[] = {
+#define METRIC(k, field, n, l, h) { .name = n, .help = h, .kind = METRIC_##k, .labels = l },
+#include "connector/metrics.def"
+#undef METRIC
+};
+
+struct metric_set *serve_metrics_new(void)
+{
+    return metric_set_new(METRICS, SERVE_METRICS_COUNT);
+}
+
+/* ---- towards an origin ---- */
+
+static void release_ingress(void *i)
+{
+    ingress_unref(i);
+}
+
+/* Cf-Warp-Tag-…: after what the visitor may have sent under that name (wire/protocol.md §11.1). */
+static int add_tags(struct serve *s, struct exchange *ex)
+{
+    int r = 0;
+    for (const char *const *tag = s->tags; tag != NULL && tag[0] != NULL && r == 0; tag += 2) {
+        const char *name = arena_fmt(&ex->arena, "Cf-Warp-Tag-%s", tag[0]);
+        r = name != NULL ? fields_add(&ex->request.fields, slice_str(name), slice_str(tag[1]))
+                         : ERR_NOMEM;
+    }
+    return r == 0
+               ? fields_add(&ex->request.fields, SLICE("Cf-Warp-Tag-Id"), slice_str(s->connector))
+               : r;
+}
+
+static int set_host(struct exchange *ex, const struct origin_request *o)
+{
+    if (o->host_header.n == 0)
+        return 0;
+    int r = fields_set(&ex->request.fields, SLICE("X-Forwarded-Host"), ex->request.host);
+    ex->request.host = o->host_header;
+    return r;
+}
+
+static struct slice tls_name_of(struct exchange *ex, const struct rule *rule)
+{
+    if (rule->request.match_sni) {
+        struct slice host = ex->request.host;
+        size_t colon = slice_find_last(host, ':');
+        return slice_sub(host, 0, colon);
+    }
+    if (rule->request.server_name.n > 0)
+        return rule->request.server_name;
+    return rule->service.kind == SERVICE_UNIX ? SLICE("localhost") : rule->service.host;
+}
+
+static nsec positive(int64_t t)
+{
+    return t > 0 ? (nsec)t : 0;
+}
+
+static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *rule)
+{
+    const struct origin_request *o = &rule->request;
+    struct origin_call_opts opts = {
+        .target = {
+            .host = rule->service.host,
+            .port = rule->service.port,
+            .is_unix = rule->service.kind == SERVICE_UNIX,
+            .tls = rule->tls,
+            .connect_timeout = positive(o->connect_timeout),
+            .tls_timeout = positive(o->tls_timeout),
+            .tcp_keepalive = positive(o->tcp_keepalive),
+            .idle_timeout = positive(o->keepalive_timeout),
+            .idle_max = o->keepalive_connections > 0 ? (unsigned)o->keepalive_connections : 0,
+        },
+        .no_chunked = o->no_chunked,
+        .keep = ingress_ref(s->ingress),
+        .release = release_ingress,
+    };
+    int r = add_tags(s, ex);
+    if (r == 0 && !opts.target.is_unix)
+        r = set_host(ex, o);
+    if (rule->tls != NULL)
+        opts.target.tls_name = tls_name_of(ex, rule);
+    if (r < 0) {
+        ingress_unref(s->ingress);
+        exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, "the request has too many header fields");
+        return;
+    }
+    origin_call_attach(s, ex, &opts);
+}
+
+/* ---- choosing ---- */
+
+/* The path decoded, without the query, for the rules alone: what goes to the origin keeps its
+ * escapes. */
+static struct slice decoded_path(struct exchange *ex)
+{
+    struct slice path = slice_sub(ex->request.target, 0, slice_find(ex->request.target, '?'));
+    struct slice copy = arena_copy(&ex->arena, path);
+    size_t n;
+    if (copy.p == NULL || uri_unescape(copy, (uint8_t *)(uintptr_t)copy.p, &n) < 0)
+        return path;
+    return slice_of(copy.p, n);
+}
+
+static void route(void *ctx, struct exchange *ex, enum connect_type type)
+{
+    struct serve *s = ctx;
+    metric_add(s->metrics, SERVE_requests, 1);
+    metric_add(s->metrics, SERVE_concurrent, 1);
+    if (type == CONNECT_TCP) {
+        exchange_fail(ex, ERR_UNSUPPORTED, HOP_CONNECTOR,
+                      "private routing is not offered by this connector yet");
+        return;
+    }
+    size_t index = ingress_match(s->ingress, ex->request.host, decoded_path(ex));
+    const struct rule *rule = ingress_rule(s->ingress, index);
+    log_debug("request", LSLICE("host", ex->request.host), LSLICE("method", ex->request.method),
+              LSLICE("target", ex->request.target), LU64("rule", index),
+              LSLICE("service", rule->service.text));
+    ex->at.routed = loop_now(s->loop);
+    switch (rule->service.kind) {
+    case SERVICE_HTTP:
+    case SERVICE_UNIX:
+        ask_origin(s, ex, rule);
+        break;
+    case SERVICE_STATUS:
+        builtin_status(ex, rule->service.status);
+        break;
+    case SERVICE_HELLO:
+        builtin_hello(ex);
+        break;
+    case SERVICE_TCP:
+    case SERVICE_BASTION:
+    case SERVICE_SOCKS:
+        exchange_fail(ex, ERR_UNSUPPORTED, HOP_CONNECTOR,
+                      "services of this kind (tcp, ssh, rdp, smb, bastion, socks-proxy) are not "
+                      "offered by this connector yet");
+        break;
+    }
+}
+
+static void done(void *ctx, const struct exchange *ex)
+{
+    struct serve *s = ctx;
+    unsigned status = ex->response != NULL ? ex->response->status : 0;
+    metric_add(s->metrics, SERVE_concurrent, -1);
+    if (status >= 100 && status < 600)
+        metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);
+}
+
+int serve_init(struct serve *s, struct loop *loop, struct ingress *ingress,
+               struct metric_set *metrics, const char *const *tags, const struct uuid *connector)
+{
+    *s = (struct serve){
+        .loop = loop, .ingress = ingress_ref(ingress), .metrics = metrics, .tags = tags
+    };
+    s->origins = origin_pool_new(loop);
+    (void)uuid_text(connector, s->connector);
+    tunnel_server_group_init(&s->streams, loop, s);
+    s->streams.route = route;
+    s->streams.done = done;
+    return s->origins != NULL ? 0 : ERR_NOMEM;
+}
+
+void serve_done(struct serve *s)
+{
+    if (s->loop == NULL)
+        return;
+    tunnel_server_abort(&s->streams);
+    loop_turn(s->loop, 0); /* the exchanges' right sides let go of their origins */
+    origin_pool_free(s->origins);
+    ingress_unref(s->ingress);
+    s->loop = NULL;
+}
+
+void serve_stream(struct serve *s, struct stream *stream)
+{
+    tunnel_serve(&s->streams, stream);
+}

@@ -1,0 +1,19 @@
+#pragma once
+/* Regular expressions of ingress rules (PCRE2 with limits), and hostnames in their ASCII form
+ * (libidn2). The syntax is Go's RE2: what RE2 does not have is refused, though PCRE2 would take it.
+ * A compiled pattern may be used by all threads. */
+#include "base/arena.h"
+#include "base/fault.h"
+
+struct regex;
+
+/* The fault's text names what is wrong with the pattern. */
+int regex_new(struct slice pattern, struct regex **ret, struct fault *fault)
+    __attribute__((warn_unused_result));
+void regex_free(struct regex *r); /* NULL is accepted */
+/* Whether it is found anywhere in the text. A search that would take too long finds nothing. */
+bool regex_matches(const struct regex *r, struct slice text);
+
+/* The ASCII form of a hostname by IDNA 2008 look-up with UTS 46 mapping, non-transitional; NULL
+ * when it has none or it is the same. In the arena. */
+char *idna_ascii(struct slice hostname, struct arena *arena);
