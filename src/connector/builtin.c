@@ -1,5 +1,6 @@
 #include "connector/builtin.h"
 
+#include "base/err.h"
 #include "base/strb.h"
 #include "http/page.h"
 

@@ -183,7 +183,7 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
         w->connector = c;
         w->index = i;
         w->metrics = serve_metrics_new();
-        (void)snprintf(name, sizeof name, "connector-%u", i);
+        (void)snprintf(name, sizeof name, "connector-%u", i & 0xfff);
         r = worker_start(name, worker_init, worker_done, w, &w->thread);
         if (r < 0)
             free(w->metrics);

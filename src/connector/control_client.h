@@ -15,7 +15,7 @@ struct control_client {
     uint32_t register_call, unregister_call;
     bool is_unregistering;
     enum control_answer registered, unregistered;
-    char cause[192]; /* of CONTROL_REFUSED */
+    char cause[RPC_TEXT_BYTES]; /* of CONTROL_REFUSED */
     bool should_retry;
     char location[64];
     struct uuid connection;

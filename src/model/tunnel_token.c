@@ -68,6 +68,21 @@ static int parse_object(struct slice text, json_t **ret, struct fault *fault)
     return 0;
 }
 
+/* Where the edge is and whom to trust: extra keys, which the reference ignores. */
+static void put_edges(json_t *object, const struct credential *c, struct arena *arena)
+{
+    if (object == NULL)
+        return;
+    json_t *edges = json_array();
+    for (size_t i = 0; i < c->edge_count; i++)
+        (void)json_array_append_new(edges, json_stringn((const char *)c->edges[i].p, c->edges[i].n));
+    if (c->edge_count > 0)
+        (void)json_object_set(object, "edges", edges);
+    json_decref(edges);
+    if (c->has_pin)
+        (void)json_object_set_new(object, "ca", json_string(encode_base64(slice_of(c->pin, sizeof c->pin), arena)));
+}
+
 /* ---- tokens ---- */
 
 static int take_secret(const json_t *object, const char *name, struct arena *arena,
@@ -137,16 +152,7 @@ char *tunnel_token_write(const struct credential *c, struct arena *arena)
         return NULL;
     json_t *object = json_pack("{s:s%,s:s,s:s}", "a", c->account.p, c->account.n, "t",
                                uuid_text(&c->tunnel, id), "s", secret);
-    if (object != NULL && c->edge_count > 0) {
-        json_t *edges = json_array();
-        for (size_t i = 0; i < c->edge_count; i++)
-            (void)json_array_append_new(edges,
-                                        json_stringn((const char *)c->edges[i].p, c->edges[i].n));
-        (void)json_object_set_new(object, "edges", edges);
-    }
-    if (object != NULL && c->has_pin)
-        (void)json_object_set_new(
-            object, "ca", json_string(encode_base64(slice_of(c->pin, sizeof c->pin), arena)));
+    put_edges(object, c, arena);
     strb_init(&json, TEXT_BYTES_MAX);
     if (object != NULL)
         json_write(&json, object);
@@ -197,6 +203,7 @@ char *credential_write(const struct credential *c, struct arena *arena)
                   c->endpoint.n > 0 ? (const char *)c->endpoint.p : "", c->endpoint.n);
     if (object == NULL)
         return NULL;
+    put_edges(object, c, arena);
     strb_init(&json, TEXT_BYTES_MAX);
     json_write(&json, object);
     if (json.err == 0)

@@ -1,0 +1,66 @@
+#pragma once
+/* The command line of `adit`: what its commands share. One thread. */
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "conf/opt.h"
+#include "connector/ingress.h"
+#include "model/tunnel_token.h"
+
+#define EXIT_USAGE 255
+
+struct tunnel_options {
+#define OPT(field, kind, ...) opt_type_##kind field;
+#include "cli/tunnel_options.def"
+#undef OPT
+};
+
+struct cli {
+    struct arena arena;
+    struct tunnel_options o;
+    struct opt_table table;
+    struct yaml_node *file; /* of --config or the first config.yml found; NULL = none */
+    const char *file_path;
+    struct fault fault;
+};
+
+/* "adit: …" on standard error. Returns 1. */
+int cli_complain(struct cli *c);
+
+/* Reads the configuration file into c->file and the options. A named file must be there. */
+int cli_read_config(struct cli *c) __attribute__((warn_unused_result));
+/* First of the configuration directories that has this file, as a path in the arena; NULL when none
+ * has. */
+const char *cli_find_file(struct cli *c, const char *name);
+/* A whole file in the arena. */
+int cli_read_file(struct cli *c, const char *path, bool secret, struct slice *ret)
+    __attribute__((warn_unused_result));
+/* Rules from the file, or from the single-origin flags; NULL in *ret when neither says anything. */
+int cli_ingress(struct cli *c, struct ingress **ret) __attribute__((warn_unused_result));
+
+/* The edge of this machine, by its data directory. */
+struct local_edge {
+    const char *dir;
+    struct slice tunnel, local; /* addresses */
+};
+/* ERR_NOTFOUND when none runs here. */
+int cli_local_edge(struct cli *c, struct local_edge *ret) __attribute__((warn_unused_result));
+
+/* commands */
+int cmd_tunnel(struct cli *c); /* quick tunnel */
+int cmd_run(struct cli *c, int argc, char **argv);
+int cmd_create(struct cli *c, int argc, char **argv);
+int cmd_list(struct cli *c);
+int cmd_info(struct cli *c, int argc, char **argv);
+int cmd_delete(struct cli *c, int argc, char **argv);
+int cmd_token(struct cli *c, int argc, char **argv);
+int cmd_cleanup(struct cli *c, int argc, char **argv);
+int cmd_route_dns(struct cli *c, int argc, char **argv);
+int cmd_login(struct cli *c);
+int cmd_ingress_validate(struct cli *c);
+int cmd_ingress_rule(struct cli *c, int argc, char **argv);
+
+/* Runs a connector until it is told to stop. Exit status. `hostname`: of a quick tunnel, or NULL.
+ */
+int cli_connect(struct cli *c, const struct credential *cred, const char *hostname,
+                struct ingress *ingress);

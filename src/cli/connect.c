@@ -1,0 +1,286 @@
+/* Runs a connector: addresses, trust, signals, and the local HTTP endpoints. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/local_http.h"
+#include "codec/uri.h"
+#include "connector/connector.h"
+#include "crypto/keyfile.h"
+#include "crypto/random.h"
+#include "net/resolve.h"
+
+#define EDGE_PORT    7844
+#define RESOLVE_NSEC (15 * NSEC_PER_SEC)
+#define TAGS_MAX     32
+
+struct run {
+    struct cli *cli;
+    struct loop *loop;
+    struct task task;
+    struct watch *signals;
+    struct connector_conf conf;
+    struct connector *connector;
+    struct local_http http;
+    const char *features[24];
+    const char *tags[2 * TAGS_MAX + 1];
+    bool is_draining, was_ready;
+};
+
+/* ---- the edge's addresses ---- */
+
+struct lookup {
+    struct task task;
+    struct deadline deadline;
+    bool is_over;
+};
+
+static void lookup_run(struct task *t)
+{
+    container_of(t, struct lookup, task)->is_over = true;
+}
+
+static int add_edge(struct run *r, struct slice text)
+{
+    struct host_port hp;
+    struct resolve *resolve = NULL;
+    struct lookup l = { 0 };
+    struct addr found[RESOLVE_ADDRS_MAX];
+    size_t count = 0;
+    if (host_port_parse(text, &hp) < 0)
+        return fault_set(&r->cli->fault, ERR_INVALID, "--edge %.*s: host:port is wanted",
+                         SLICE_FMT(text));
+    task_init(&l.task, r->loop, lookup_run);
+    deadline_set(&l.deadline, &l.task, loop_now_fresh(r->loop) + RESOLVE_NSEC);
+    int e = resolve_start(r->loop, hp.host, hp.has_port ? hp.port : EDGE_PORT, &l.task, &resolve);
+    while (e == 0 && (e = resolve_result(resolve, found, RESOLVE_ADDRS_MAX, &count)) == ERR_AGAIN &&
+           !l.is_over) {
+        loop_turn(r->loop, -1);
+        e = 0;
+    }
+    if (e == ERR_AGAIN || (e == 0 && count == 0))
+        e = resolve_result(resolve, found, RESOLVE_ADDRS_MAX, &count);
+    deadline_clear(&l.deadline);
+    task_done(&l.task);
+    resolve_free(resolve);
+    if (e < 0) {
+        log_warn("an edge's name could not be resolved", LSLICE("edge", text), LERR(e));
+        return 0;
+    }
+    if (r->conf.edge_count < sizeof r->conf.edges / sizeof r->conf.edges[0])
+        r->conf.edges[r->conf.edge_count++] = found[0];
+    return 0;
+}
+
+static int take_edges(struct run *r, const struct credential *cred)
+{
+    struct cli *c = r->cli;
+    struct local_edge local;
+    int e = 0;
+    for (size_t i = 0; i < c->o.edge.count && e == 0; i++)
+        e = add_edge(r, slice_str(c->o.edge.items[i]));
+    for (size_t i = 0; c->o.edge.count == 0 && i < cred->edge_count && e == 0; i++)
+        e = add_edge(r, cred->edges[i]);
+    if (e == 0 && c->o.edge.count == 0 && cred->edge_count == 0 && cli_local_edge(c, &local) == 0)
+        e = add_edge(r, local.tunnel);
+    if (e < 0)
+        return e;
+    if (r->conf.edge_count == 0)
+        return fault_set(
+            &c->fault, ERR_NOTFOUND,
+            "there is no edge to connect to: none runs on this machine (looked in ./var and "
+            "/var/lib/adit); name one with --edge HOST:7844 and --cacert ca.pem, or use a "
+            "token of adit tunnel token");
+    /* One edge is dialled as often as connections are wanted. */
+    size_t known = r->conf.edge_count;
+    for (size_t i = 0; r->conf.edge_count < r->conf.connections; i++)
+        r->conf.edges[r->conf.edge_count++] = r->conf.edges[i % known];
+    return 0;
+}
+
+static int take_trust(struct run *r, const struct credential *cred)
+{
+    struct cli *c = r->cli;
+    struct local_edge local;
+    struct slice pem = { 0 };
+    const char *path = c->o.cacert[0] != 0 ? c->o.cacert : NULL;
+    if (path == NULL && cred->has_pin)
+        return quic_creds_client_pin(cred->pin, &r->conf.creds, &c->fault);
+    if (path == NULL && cli_local_edge(c, &local) == 0)
+        path = arena_fmt(&c->arena, "%s/ca.pem", local.dir);
+    if (path != NULL && cli_read_file(c, path, false, &pem) < 0)
+        return c->fault.code;
+    return quic_creds_client(pem, &r->conf.creds, &c->fault);
+}
+
+/* ---- what is announced ---- */
+
+static int take_identity(struct run *r, const struct credential *cred)
+{
+    static const char *const ALWAYS[] = { "allow_remote_config", "serialized_headers",
+                                          "support_datagram_v2", "support_quic_eof",
+                                          "management_logs" };
+    struct cli *c = r->cli;
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
+        r->features[n++] = ALWAYS[i];
+    for (size_t i = 0;
+         i < c->o.features.count && n + 1 < sizeof r->features / sizeof r->features[0]; i++)
+        r->features[n++] = c->o.features.items[i];
+    r->conf.identity = (struct connection_identity)
+    {
+        .account = arena_str(&c->arena, cred->account), .tunnel = cred->tunnel,
+        .secret = cred->secret.p, .secret_bytes = cred->secret.n, .features = r->features,
+        .version = ADIT_VERSION,
+        .arch = "linux_"
+#if defined(__x86_64__)
+                "amd64",
+#elif defined(__aarch64__)
+                "arm64",
+#else
+                "other",
+#endif
+    };
+    random_uuid(&r->conf.identity.connector);
+    n = 0;
+    for (size_t i = 0; i < c->o.tag.count && i < TAGS_MAX; i++) {
+        struct slice pair = slice_str(c->o.tag.items[i]);
+        size_t at = slice_find(pair, '=');
+        if (at == 0 || at == pair.n)
+            return fault_set(&c->fault, ERR_INVALID, "--tag %s: NAME=VALUE is wanted",
+                             c->o.tag.items[i]);
+        r->tags[n++] = arena_str(&c->arena, slice_sub(pair, 0, at));
+        r->tags[n++] = arena_str(&c->arena, slice_sub(pair, at + 1, SIZE_MAX));
+    }
+    r->conf.tags = r->tags;
+    return 0;
+}
+
+/* ---- signals and news ---- */
+
+static void on_ready(struct run *r)
+{
+    char pid[24];
+    struct fault f;
+    r->was_ready = true;
+    if (r->cli->o.pidfile[0] == 0)
+        return;
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    if (file_write(r->cli->o.pidfile, slice_str(pid), 0644, &f) < 0)
+        log_warn("the pid file could not be written", LSTR("why", f.text));
+}
+
+static void on_signal(struct run *r, uint32_t number)
+{
+    if (r->is_draining)
+        _exit(0);
+    log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
+    r->is_draining = true;
+    connector_drain(r->connector);
+}
+
+static void run_task(struct task *t)
+{
+    struct run *r = container_of(t, struct run, task);
+    struct signalfd_siginfo info;
+    while (read(watch_fd(r->signals), &info, sizeof info) == (ssize_t)sizeof info)
+        on_signal(r, info.ssi_signo);
+    watch_wait(r->signals, WATCH_READ);
+    if (!r->was_ready && connector_ready(r->connector) > 0)
+        on_ready(r);
+    if (r->is_draining && connector_is_over(r->connector))
+        loop_stop(r->loop);
+}
+
+static int watch_signals(struct run *r)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    task_init(&r->task, r->loop, run_task);
+    if (fd < 0 || watch_open(r->loop, fd, &r->task, &r->signals) < 0)
+        return fault_set(&r->cli->fault, ERR_LIMIT, "signals cannot be watched: %s",
+                         strerror(errno));
+    watch_wait(r->signals, WATCH_READ);
+    return 0;
+}
+
+/* ---- the run ---- */
+
+static int run_open(struct run *r, const struct credential *cred, const char *hostname,
+                    struct ingress *ingress)
+{
+    struct cli *c = r->cli;
+    int e = loop_new(&r->loop);
+    if (e < 0)
+        return fault_set(&c->fault, e, "the event loop could not be made");
+    e = watch_signals(r);
+    if (e == 0)
+        e = take_edges(r, cred);
+    if (e == 0)
+        e = take_trust(r, cred);
+    if (e == 0)
+        e = take_identity(r, cred);
+    if (e == 0 && c->o.edge_bind[0] != 0 &&
+        addr_parse_ip(slice_str(c->o.edge_bind), 0, &r->conf.bind) < 0)
+        e = fault_set(&c->fault, ERR_INVALID, "--edge-bind-address %s: an IP address is wanted",
+                      c->o.edge_bind);
+    if (e == 0)
+        e = local_http_open(&r->http, r->loop, c->o.metrics, hostname, &r->conf.identity.connector,
+                            &c->fault);
+    if (e < 0)
+        return e;
+    r->conf.ingress = ingress;
+    e = connector_start(r->loop, &r->conf, &r->task, &r->connector);
+    if (e < 0)
+        return fault_set(&c->fault, e, "the connector could not be started: %s", err_text(e));
+    r->http.connector = r->connector;
+    return 0;
+}
+
+int cli_connect(struct cli *c, const struct credential *cred, const char *hostname,
+                struct ingress *ingress)
+{
+    struct run *r = calloc(1, sizeof *r);
+    struct rlimit limit;
+    if (r == NULL)
+        return 1;
+    r->cli = c;
+    r->conf.workers = (unsigned)c->o.workers;
+    r->conf.connections = (unsigned)c->o.connections;
+    r->conf.retries = (unsigned)c->o.retries;
+    r->conf.grace = c->o.grace;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    int e = run_open(r, cred, hostname, ingress);
+    if (e == 0)
+        loop_run(r->loop);
+    else
+        (void)cli_complain(c);
+    local_http_close(&r->http);
+    connector_stop(r->connector);
+    quic_creds_unref(r->conf.creds);
+    if (r->loop != NULL) {
+        watch_close(r->signals);
+        task_done(&r->task);
+        loop_turn(r->loop, 0);
+        loop_free(r->loop);
+    }
+    if (c->o.pidfile[0] != 0 && r->was_ready)
+        (void)unlink(c->o.pidfile);
+    free(r);
+    return e == 0 ? 0 : 1;
+}

@@ -1,0 +1,144 @@
+/* Files: configuration, credentials, certificates, and where they are looked for. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "cli/cli.h"
+#include "codec/json.h"
+#include "crypto/keyfile.h"
+
+#define FILE_BYTES_MAX (1024 * 1024)
+
+int cli_complain(struct cli *c)
+{
+    char line[FAULT_LINE_BYTES];
+    (void)fprintf(stderr, "adit: %s\n", fault_line(&c->fault, line));
+    return 1;
+}
+
+/* Ours first, then the reference's (wire/protocol.md §21). */
+static const char *const DIRECTORIES[] = { "~/.adit",
+                                           "/etc/adit",
+                                           "~/.cloudflared",
+                                           "~/.cloudflare-warp",
+                                           "~/cloudflare-warp",
+                                           "/etc/cloudflared",
+                                           "/usr/local/etc/cloudflared" };
+
+const char *cli_find_file(struct cli *c, const char *name)
+{
+    const char *home = getenv("HOME");
+    for (size_t i = 0; i < sizeof DIRECTORIES / sizeof DIRECTORIES[0]; i++) {
+        const char *dir = DIRECTORIES[i];
+        const char *path =
+            dir[0] == '~'
+                ? (home != NULL ? arena_fmt(&c->arena, "%s%s/%s", home, dir + 1, name) : NULL)
+                : arena_fmt(&c->arena, "%s/%s", dir, name);
+        if (path != NULL && access(path, R_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+int cli_read_file(struct cli *c, const char *path, bool secret, struct slice *ret)
+{
+    char *text;
+    size_t n;
+    int r = file_read(path, FILE_BYTES_MAX, secret, &text, &n, &c->fault);
+    if (r < 0)
+        return r;
+    *ret = arena_copy(&c->arena, slice_of(text, n));
+    explicit_bzero(text, n);
+    free(text);
+    return ret->p != NULL ? 0 : fault_set(&c->fault, ERR_NOMEM, "out of memory");
+}
+
+int cli_read_config(struct cli *c)
+{
+    struct slice text;
+    c->file_path = c->o.config[0] != 0 ? c->o.config : cli_find_file(c, "config.yml");
+    if (c->file_path == NULL)
+        c->file_path = cli_find_file(c, "config.yaml");
+    if (c->file_path == NULL)
+        return 0;
+    int r = cli_read_file(c, c->file_path, false, &text);
+    if (r == 0)
+        r = yaml_parse(text, c->file_path, &c->arena, &c->file, &c->fault);
+    return r == 0 ? opt_file(&c->table, c->file, c->file_path, &c->arena, &c->fault) : r;
+}
+
+/* ---- rules ---- */
+
+static void request_of_flags(const struct cli *c, struct origin_request *r)
+{
+    origin_request_defaults(r);
+    r->host_header = slice_str(c->o.http_host_header);
+    r->server_name = slice_str(c->o.origin_server_name);
+    r->ca_pool = slice_str(c->o.origin_ca_pool);
+    r->no_tls_verify = c->o.no_tls_verify;
+    r->no_chunked = c->o.no_chunked;
+    r->connect_timeout = (int64_t)c->o.connect_timeout;
+    r->tls_timeout = (int64_t)c->o.tls_timeout;
+    r->keepalive_connections = c->o.keepalive_connections;
+    r->keepalive_timeout = (int64_t)c->o.keepalive_timeout;
+}
+
+int cli_ingress(struct cli *c, struct ingress **ret)
+{
+    struct origin_request request;
+    const char *service = NULL;
+    struct ingress *i = NULL;
+    int r = 0;
+    *ret = NULL;
+    if (c->o.hello_world)
+        service = "hello_world";
+    else if (c->o.url[0] != 0)
+        service = c->o.url;
+    else if (c->o.unix_socket[0] != 0)
+        service = arena_fmt(&c->arena, "unix:%s", c->o.unix_socket);
+    /* A file's rules win over flags, as the reference has it; a flag given by hand is meant,
+     * though. */
+    bool has_rules = yaml_get(c->file, "ingress") != NULL;
+    if (has_rules && opt_source_of(&c->table, "url") != OPT_FROM_FLAG && !c->o.hello_world) {
+        r = ingress_from_yaml(c->file, c->file_path, &i, &c->fault);
+    } else if (service != NULL) {
+        request_of_flags(c, &request);
+        r = ingress_single(service, &request, &i, &c->fault);
+    }
+    if (r == 0 && i != NULL)
+        r = ingress_load_tls(i, &c->fault);
+    if (r < 0)
+        ingress_unref(i);
+    else
+        *ret = i;
+    return r;
+}
+
+/* ---- the edge of this machine ---- */
+
+static int read_addresses(struct cli *c, const char *dir, struct local_edge *ret)
+{
+    struct slice text;
+    json_t *json;
+    struct fault none;
+    const char *path = arena_fmt(&c->arena, "%s/addresses.json", dir);
+    struct fault before = c->fault;
+    if (path == NULL || cli_read_file(c, path, false, &text) < 0 ||
+        json_parse(text, &json, &none) < 0) {
+        c->fault = before;
+        return ERR_NOTFOUND;
+    }
+    ret->dir = dir;
+    ret->tunnel = arena_copy(&c->arena, json_member_slice(json, "tunnel"));
+    ret->local = arena_copy(&c->arena, json_member_slice(json, "local"));
+    json_decref(json);
+    return ret->tunnel.n > 0 && ret->local.n > 0 ? 0 : ERR_NOTFOUND;
+}
+
+int cli_local_edge(struct cli *c, struct local_edge *ret)
+{
+    if (c->o.data_dir[0] != 0)
+        return read_addresses(c, c->o.data_dir, ret);
+    int r = read_addresses(c, "./var", ret);
+    return r == 0 ? 0 : read_addresses(c, "/var/lib/adit", ret);
+}

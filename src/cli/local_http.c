@@ -1,0 +1,132 @@
+#include "cli/local_http.h"
+
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "http/page.h"
+
+#define PORT_FIRST 20241
+#define PORT_LAST  20245
+
+static int answer_ready(struct local_http *h, struct exchange *ex)
+{
+    char text[160];
+    unsigned ready = h->connector != NULL ? connector_ready(h->connector) : 0,
+             status = ready > 0 ? 200 : 503;
+    (void)snprintf(text, sizeof text,
+                   "{\"status\":%u,\"readyConnections\":%u,\"connectorId\":\"%s\"}\n", status,
+                   ready, h->id);
+    return page_respond_bytes(ex, status, "text/plain; charset=utf-8", slice_str(text));
+}
+
+static int answer_metrics(struct local_http *h, struct exchange *ex)
+{
+    struct strb page;
+    strb_init(&page, BODY_BYTES_MAX);
+    if (h->connector != NULL)
+        connector_metrics(h->connector, &page);
+    strb_fmt(
+        &page,
+        "# HELP cloudflared_tunnel_ha_connections Connections to the edge that are registered.\n"
+        "# TYPE cloudflared_tunnel_ha_connections gauge\ncloudflared_tunnel_ha_connections %u\n"
+        "# HELP build_info Version of this program.\n# TYPE build_info gauge\n"
+        "build_info{version=\"%s\"} 1\n",
+        h->connector != NULL ? connector_ready(h->connector) : 0, ADIT_VERSION);
+    int r = page.err;
+    if (r == 0)
+        r = page_respond_bytes(ex, 200, "text/plain; version=0.0.4; charset=utf-8",
+                               strb_slice(&page));
+    strb_done(&page);
+    return r;
+}
+
+static int answer_quick(struct local_http *h, struct exchange *ex)
+{
+    char text[320];
+    (void)snprintf(text, sizeof text, "{\"hostname\":\"%s\"}\n",
+                   h->hostname != NULL ? h->hostname : "");
+    return page_respond_bytes(ex, 200, "text/plain; charset=utf-8", slice_str(text));
+}
+
+static void route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
+{
+    struct local_http *h = ctx;
+    struct slice path = slice_sub(ex->request.target, 0, slice_find(ex->request.target, '?'));
+    int r;
+    (void)conn;
+    if (slice_eq(path, SLICE("/ready")))
+        r = answer_ready(h, ex);
+    else if (slice_eq(path, SLICE("/healthcheck")))
+        r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", SLICE("OK\n"));
+    else if (slice_eq(path, SLICE("/metrics")))
+        r = answer_metrics(h, ex);
+    else if (slice_eq(path, SLICE("/quicktunnel")))
+        r = answer_quick(h, ex);
+    else
+        r = page_respond_bytes(ex, 404, "text/plain; charset=utf-8", SLICE("404 page not found\n"));
+    if (r < 0)
+        exchange_fail(ex, r, HOP_CONNECTOR, NULL);
+}
+
+static void accept_run(struct task *t)
+{
+    struct local_http *h = container_of(t, struct local_http, task);
+    struct stream *s;
+    struct addr peer;
+    for (unsigned i = 0;
+         i < ACCEPT_STEP && h->listener != NULL && tcp_accept(h->listener, NULL, &s, &peer) == 0;
+         i++)
+        if (h1_serve(&h->clients, s, &peer, "http") < 0) {
+            stream_abort(s, ERR_NOMEM);
+            stream_release(s);
+        }
+}
+
+static int try_listen(struct local_http *h, const char *text, struct addr *got)
+{
+    struct addr a;
+    char literal[128];
+    struct tcp_listen_opts opts = { .fd = -1 };
+    struct slice s = slice_str(text);
+    if (slice_starts(s, SLICE("localhost:")))
+        (void)snprintf(literal, sizeof literal, "127.0.0.1%s", text + 9);
+    else
+        (void)snprintf(literal, sizeof literal, "%s", text);
+    int r = addr_parse(slice_str(literal), &a);
+    return r < 0 ? ERR_INVALID : tcp_listen(h->loop, &a, &opts, &h->task, &h->listener, got);
+}
+
+int local_http_open(struct local_http *h, struct loop *loop, const char *address,
+                    const char *hostname, const struct uuid *connector, struct fault *fault)
+{
+    struct addr got;
+    char text[ADDR_TEXT_BYTES];
+    int r = ERR_BUSY;
+    *h = (struct local_http){ .loop = loop, .hostname = hostname };
+    task_init(&h->task, loop, accept_run);
+    h1_group_init(&h->clients, loop, &h->task, route, h);
+    (void)uuid_text(connector, h->id);
+    if (slice_eq(slice_str(address), SLICE("localhost:0")))
+        for (unsigned port = PORT_FIRST; port <= PORT_LAST && r < 0; port++) {
+            (void)snprintf(text, sizeof text, "127.0.0.1:%u", port);
+            r = try_listen(h, text, &got);
+        }
+    if (r < 0)
+        r = try_listen(h, address, &got);
+    if (r < 0)
+        return fault_set(fault, r, "--metrics %s: %s", address,
+                         r == ERR_INVALID ? "host:port is wanted" : err_text(r));
+    log_info("Starting metrics server", LSTR("address", addr_text(&got, text)));
+    return 0;
+}
+
+void local_http_close(struct local_http *h)
+{
+    if (h->loop == NULL)
+        return;
+    tcp_listener_close(h->listener);
+    h->listener = NULL;
+    h1_group_abort(&h->clients);
+    task_done(&h->task);
+}

@@ -1,0 +1,157 @@
+/* adit: the connector, and the whole command line. */
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "cli/cli.h"
+
+static const struct opt ROWS[] = {
+#define OPT(...) OPT_ROW(struct tunnel_options, __VA_ARGS__)
+#include "cli/tunnel_options.def"
+#undef OPT
+};
+#define ROW_COUNT (sizeof ROWS / sizeof ROWS[0])
+
+static const struct command {
+    const char *words; /* behind "tunnel", separated by spaces */
+    const char *args, *help;
+} COMMANDS[] = {
+    { "", "", "a quick tunnel: --url http://localhost:8000" },
+    { "login", "", "store cert.pem of the edge of this machine" },
+    { "create", "NAME", "make a tunnel and write its credentials" },
+    { "route dns", "TUNNEL HOSTNAME", "lead a hostname to a tunnel" },
+    { "run", "[TUNNEL]", "connect a tunnel: by name, or --token" },
+    { "list", "", "tunnels" },
+    { "info", "TUNNEL", "connectors of a tunnel" },
+    { "token", "TUNNEL", "print the token that runs a tunnel" },
+    { "cleanup", "TUNNEL…", "close connections of a tunnel" },
+    { "delete", "TUNNEL…", "delete tunnels" },
+    { "ingress validate", "", "check the rules of the configuration file" },
+    { "ingress rule", "URL", "which rule answers a URL" },
+};
+#define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
+
+static void usage(const struct cli *c, FILE *to)
+{
+    (void)fputs("adit: makes a service reachable through an edge, without a public address\n\n",
+                to);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        char left[64];
+        (void)snprintf(left, sizeof left, "adit tunnel %s%s%s", COMMANDS[i].words,
+                       COMMANDS[i].words[0] != 0 ? " " : "", COMMANDS[i].args);
+        (void)fprintf(to, "  %-38s %s\n", left, COMMANDS[i].help);
+    }
+    (void)fputs("  adit version\n\nFlags of adit tunnel:\n", to);
+    opt_help(&c->table, to);
+}
+
+static bool is(int argc, char **argv, int index, const char *word)
+{
+    return index < argc && slice_eq(slice_str(argv[index]), slice_str(word));
+}
+
+static int no_command(struct cli *c, const char *word)
+{
+    (void)fault_set(&c->fault, ERR_INVALID, "there is no command %s; see adit --help", word);
+    (void)cli_complain(c);
+    return EXIT_USAGE;
+}
+
+static int run_tunnel(struct cli *c, int argc, char **argv)
+{
+    int rest = argc - 1;
+    char **args = argv + 1;
+    if (argc == 0)
+        return cmd_tunnel(c);
+    if (is(argc, argv, 0, "run"))
+        return cmd_run(c, rest, args);
+    if (is(argc, argv, 0, "create"))
+        return cmd_create(c, rest, args);
+    if (is(argc, argv, 0, "list"))
+        return cmd_list(c);
+    if (is(argc, argv, 0, "info"))
+        return cmd_info(c, rest, args);
+    if (is(argc, argv, 0, "delete"))
+        return cmd_delete(c, rest, args);
+    if (is(argc, argv, 0, "token"))
+        return cmd_token(c, rest, args);
+    if (is(argc, argv, 0, "cleanup"))
+        return cmd_cleanup(c, rest, args);
+    if (is(argc, argv, 0, "login"))
+        return cmd_login(c);
+    if (is(argc, argv, 0, "route") && is(argc, argv, 1, "dns"))
+        return cmd_route_dns(c, argc - 2, argv + 2);
+    if (is(argc, argv, 0, "ingress") && is(argc, argv, 1, "validate"))
+        return cmd_ingress_validate(c);
+    if (is(argc, argv, 0, "ingress") && is(argc, argv, 1, "rule"))
+        return cmd_ingress_rule(c, argc - 2, argv + 2);
+    return no_command(c, argv[0]);
+}
+
+static int set_up_log(struct cli *c)
+{
+    enum log_level level;
+    enum log_format format;
+    if (log_level_parse(slice_str(c->o.log_level), &level) < 0)
+        return fault_set(&c->fault, ERR_INVALID,
+                         "--loglevel %s: trace, debug, info, warn, error or off is wanted",
+                         c->o.log_level);
+    if (log_format_parse(slice_str(c->o.log_format), &format) < 0)
+        return fault_set(&c->fault, ERR_INVALID, "--log-format %s: logfmt or json is wanted",
+                         c->o.log_format);
+    if (slice_eq(slice_str(c->o.protocol), SLICE("http2")) ||
+        slice_eq(slice_str(c->o.protocol), SLICE("h2mux")))
+        return fault_set(&c->fault, ERR_UNSUPPORTED,
+                         "--protocol %s is not offered yet; use auto or quic", c->o.protocol);
+    log_setup(level, format, 2);
+    return 0;
+}
+
+static int run(struct cli *c, int argc, char **argv)
+{
+    int count = 0;
+    int r = opt_args(&c->table, 1, argc - 1, argv + 1, &count, &c->arena, &c->fault);
+    char **words = argv + 1;
+    if (r == ERR_CANCELED || (r == 0 && is(count, words, 0, "help"))) {
+        usage(c, stdout);
+        return 0;
+    }
+    if (r == 0)
+        r = opt_env(&c->table, &c->arena, &c->fault);
+    if (r == 0)
+        r = cli_read_config(c);
+    if (r == 0)
+        r = set_up_log(c);
+    if (r < 0) {
+        (void)cli_complain(c);
+        return r == ERR_NOTFOUND || r == ERR_PARSE ? 1 : EXIT_USAGE;
+    }
+    if (is(count, words, 0, "tunnel"))
+        return run_tunnel(c, count - 1, words + 1);
+    if (is(count, words, 0, "login"))
+        return cmd_login(c);
+    if (is(count, words, 0, "version")) {
+        (void)printf("adit %s\n", ADIT_VERSION);
+        return 0;
+    }
+    if (count > 0)
+        return no_command(c, words[0]);
+    usage(c, stderr);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct cli *c = calloc(1, sizeof *c);
+    enum opt_source sources[ROW_COUNT];
+    if (c == NULL)
+        return 1;
+    arena_init(&c->arena, 64 * 1024 * 1024);
+    c->table =
+        (struct opt_table){ .rows = ROWS, .count = ROW_COUNT, .values = &c->o, .sources = sources };
+    opt_defaults(&c->table, &c->arena);
+    int status = run(c, argc, argv);
+    arena_done(&c->arena);
+    free(c);
+    return status;
+}
