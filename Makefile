@@ -14,7 +14,7 @@ setup: ## install what building needs (Debian packages; sudo is used when you ar
 
 build: setup ## build/adit and build/adit-edge, optimised
 	@tools/build release build
-	@ls -l build/adit build/adit-edge | awk '{ print $$9, $$5, "bytes" }'
+	@ls -lL build/adit build/adit-edge | awk '{ print $$9, $$5, "bytes" }'
 
 run: build ## start an edge and a connector here and print the URL; URL=http://localhost:8000 exposes that
 	@tools/run $(URL)

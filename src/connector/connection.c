@@ -33,7 +33,7 @@ struct connection {
     unsigned attempts; /* failures in a row */
     size_t edge_at;    /* which of conf.edges */
     int err;           /* of the last failure */
-    char why[192];
+    char why[256];
     bool is_drain_asked, is_unregistering;
     struct addr local; /* the port stays the same over all dials */
     struct reaper reaper;

@@ -49,7 +49,7 @@ struct connection_news {
     unsigned index;
     enum connection_state state; /* SERVING: registered; BACKOFF: lost or failed; DRAINING; OVER */
     int err;                     /* of BACKOFF */
-    char text[192];              /* location and connection id, or the reason */
+    char text[256];              /* location and connection id, or the reason */
     struct addr edge;
     bool is_remotely_managed;
     nsec retry_in; /* of BACKOFF */

@@ -23,7 +23,7 @@ struct connector_conf {
 /* How one connection stands. */
 struct connector_status {
     enum connection_state state;
-    char text[192];
+    char text[256];
     struct addr edge;
     uint64_t registrations;
 };

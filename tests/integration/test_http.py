@@ -1,0 +1,236 @@
+"""HTTP/1.1 through the tunnel, with both connectors and with one and four workers."""
+import hashlib
+import json
+import socket
+import subprocess
+import threading
+
+import h11
+import pytest
+
+from client import Visitor, get, header
+from conftest import until
+
+pytestmark = pytest.mark.threads
+
+
+def test_a_get_is_answered_by_the_origin(tunnel):
+    head, body = get(tunnel, "/")
+    assert head.status_code == 200 and body == b"hello\n"
+
+
+def test_the_origin_learns_who_asks(tunnel):
+    head, body = get(tunnel, "/echo?q=%2F", headers=[("X-Forwarded-For", "203.0.113.9"), ("Cf-Connecting-Ip", "203.0.113.9")])
+    seen = json.loads(body)
+    fields = {k.lower(): v for k, v in seen["headers"]}
+    assert seen["path"] == "/echo?q=%2F"
+    assert fields["host"] == tunnel.host
+    assert fields["cf-connecting-ip"] == "127.0.0.1"
+    assert fields["x-forwarded-for"] == "203.0.113.9,127.0.0.1"
+    assert fields["x-forwarded-proto"] == "http"
+    assert json.loads(fields["cf-visitor"]) == {"scheme": "http"}
+    assert len(fields["cf-ray"]) > 16
+
+
+@pytest.mark.parametrize("size", [1, 1000, 100_000, 3_000_000])
+def test_a_body_of_known_length_arrives_whole(tunnel, size):
+    data = bytes(i * 7 % 256 for i in range(size))
+    head, body = get(tunnel, "/echo", "POST", [("Content-Length", str(size))], data)
+    seen = json.loads(body)
+    assert seen["bytes"] == size and seen["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_a_chunked_body_arrives_whole(tunnel):
+    data = b"0123456789abcdef" * 50_000
+    with Visitor(tunnel.edge.port("http"), tunnel.host) as visitor:
+        visitor.send(h11.Request(method="POST", target="/echo", headers=[("Host", tunnel.host), ("Transfer-Encoding", "chunked")]))
+        for at in range(0, len(data), 7777):
+            visitor.send(h11.Data(data=data[at:at + 7777]))
+        visitor.send(h11.EndOfMessage())
+        head, body = visitor.response()
+    seen = json.loads(body)
+    assert seen["bytes"] == len(data) and seen["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_an_empty_post_says_so(tunnel):
+    head, body = get(tunnel, "/echo", "POST", [("Content-Length", "0")])
+    fields = {k.lower(): v for k, v in json.loads(body)["headers"]}
+    assert fields.get("content-length") == "0"
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 10_000_000])
+def test_a_response_of_known_length_arrives_whole(tunnel, size):
+    head, body = get(tunnel, f"/bytes/{size}")
+    assert header(head, "content-length") == str(size)
+    assert len(body) == size and body == (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+def test_a_chunked_response_arrives_whole(tunnel):
+    head, body = get(tunnel, "/chunks/1000")
+    assert header(head, "transfer-encoding") == "chunked"
+    assert body == b"".join(b"chunk %d\n" % i for i in range(1000))
+
+
+def test_a_response_until_the_connection_ends_arrives_whole(tunnel):
+    head, body = get(tunnel, "/close")
+    assert body == b"until the end\n"
+
+
+@pytest.mark.parametrize("status", [204, 304, 404, 500])
+def test_a_status_passes(tunnel, status):
+    head, body = get(tunnel, f"/status/{status}")
+    assert head.status_code == status
+    assert body == (b"" if status in (204, 304) else b"status %d\n" % status)
+
+
+def test_head_has_a_length_and_no_body(tunnel):
+    head, body = get(tunnel, "/bytes/12345", "HEAD")
+    assert head.status_code == 200 and body == b"" and header(head, "content-length") == "12345"
+
+
+def test_a_connection_serves_many_requests(tunnel):
+    with Visitor(tunnel.edge.port("http"), tunnel.host) as visitor:
+        for i in range(50):
+            visitor.request("GET", f"/bytes/{i * 100}")
+            head, body = visitor.response()
+            assert len(body) == i * 100
+
+
+def test_pipelined_requests_are_answered_in_order(tunnel):
+    with socket.create_connection(("127.0.0.1", tunnel.edge.port("http")), timeout=60) as s:
+        one = "GET /bytes/%d HTTP/1.1\r\nHost: " + tunnel.host + "\r\n%s\r\n"
+        s.sendall("".join(one % (i, "Connection: close\r\n" if i == 9 else "") for i in range(10)).encode())
+        data = b""
+        while piece := s.recv(65536):
+            data += piece
+    assert data.count(b"HTTP/1.1 200") == 10
+    lengths = [int(line.split(b":")[1]) for line in data.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    assert lengths == list(range(10))
+
+
+def test_a_hundred_continue_comes_before_the_body_is_sent(tunnel):
+    with Visitor(tunnel.edge.port("http"), tunnel.host) as visitor:
+        visitor.send(h11.Request(method="POST", target="/echo",
+                                 headers=[("Host", tunnel.host), ("Content-Length", "5"), ("Expect", "100-continue")]))
+        event = visitor.event()
+        assert isinstance(event, h11.InformationalResponse) and event.status_code == 100
+        visitor.send(h11.Data(data=b"hello"))
+        visitor.send(h11.EndOfMessage())
+        head, body = visitor.response()
+    assert json.loads(body)["bytes"] == 5
+
+
+@pytest.mark.parametrize("kind", ["text-html", "text-event-stream", "application-json"])
+def test_nothing_of_a_streamed_response_is_held_back(tunnel, kind):
+    with Visitor(tunnel.edge.port("http"), tunnel.host) as visitor, Visitor(tunnel.edge.port("http"), tunnel.host) as other:
+        visitor.request("GET", f"/stepwise/{kind}")
+        got = b""
+        for i in range(3):
+            while b"piece %d\n" % i not in got:
+                event = visitor.event()
+                got += event.data if isinstance(event, h11.Data) else b""
+            other.request("GET", "/next")
+            other.response()
+
+
+def test_a_response_that_the_origin_cut_off_never_looks_complete(tunnel):
+    with pytest.raises((h11.RemoteProtocolError, ConnectionError, EOFError)):
+        get(tunnel, "/cut")
+    with pytest.raises((h11.RemoteProtocolError, ConnectionError, EOFError)):
+        head, body = get(tunnel, "/cut-chunks")
+        # The head may have been lost with the reset: then the edge answers itself.
+        assert head.status_code == 200
+        raise AssertionError("it looked complete")
+
+
+def test_a_hundred_visitors_at_once(tunnel):
+    failures = []
+
+    def one(i):
+        try:
+            head, body = get(tunnel, f"/bytes/{i * 1000}")
+            assert len(body) == i * 1000
+        except Exception as e:
+            failures.append(e)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(100)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_a_visitor_that_leaves_harms_nobody(tunnel):
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", tunnel.edge.port("http"))) as s:
+            s.sendall(f"GET /bytes/50000000 HTTP/1.1\r\nHost: {tunnel.host}\r\n\r\n".encode())
+            s.recv(1000)
+    head, body = get(tunnel, "/")
+    assert body == b"hello\n"
+
+
+def rss(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+def test_a_stalled_visitor_stalls_its_origin_alone(tunnel):
+    with socket.create_connection(("127.0.0.1", tunnel.edge.port("http"))) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.sendall(f"GET /bytes/400000000 HTTP/1.1\r\nHost: {tunnel.host}\r\n\r\n".encode())
+        s.recv(100)
+        before = rss(tunnel.edge.process.pid)
+        for _ in range(20):
+            assert get(tunnel, "/bytes/100000")[0].status_code == 200
+        assert rss(tunnel.edge.process.pid) - before < 100_000  # KiB; the body has 400 MB
+
+
+def test_curl_over_https_with_the_edges_ca(tunnel):
+    port = tunnel.edge.port("https")
+    out = subprocess.run(["curl", "-sS", "--cacert", tunnel.edge.dir / "ca.pem", "--resolve", f"{tunnel.host}:{port}:127.0.0.1",
+                          f"https://{tunnel.host}:{port}/echo"], capture_output=True, timeout=60)
+    assert out.returncode == 0, out.stderr
+    fields = {k.lower(): v for k, v in json.loads(out.stdout)["headers"]}
+    assert fields["x-forwarded-proto"] == "https"
+
+
+def test_an_unknown_hostname_has_its_own_page(tunnel):
+    head, body = get(tunnel, "/", host="nobody.localhost")
+    assert head.status_code == 404 and b"No tunnel serves this hostname" in body
+    head, body = get(tunnel, "/", host="nobody.localhost", headers=[("Accept", "application/json")])
+    assert json.loads(body)["code"] == 1001
+    head, body = get(tunnel, "/", host="nobody.localhost", headers=[("Accept", "text/html")])
+    assert body.startswith(b"<!doctype html>")
+
+
+SMUGGLING = [
+    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+    "GET / HTTP/1.1\nHost: h\n\n",
+    "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("raw", SMUGGLING)
+def test_ambiguous_requests_are_refused_and_the_connection_closed(tunnel, raw):
+    with socket.create_connection(("127.0.0.1", tunnel.edge.port("http")), timeout=30) as s:
+        s.sendall(raw.replace("Host: h\r\n", f"Host: {tunnel.host}\r\n").encode())
+        data = b""
+        while piece := s.recv(65536):
+            data += piece
+    assert data.split(b" ")[1] in (b"400", b"501"), data[:100]
+    assert data.count(b"HTTP/1.1") == 1
+
+
+def test_the_edge_counts(tunnel):
+    import urllib.request
+
+    page = urllib.request.urlopen(f"http://{tunnel.edge.addresses['local']}/metrics").read().decode()
+    counts = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    assert int(counts["adit_edge_requests_total"]) > 0
+    assert int(counts["adit_edge_links"]) >= 1
+    until(lambda: True, "")
