@@ -53,11 +53,12 @@ static void take_body(struct h1_client *c)
 
 /* ---- towards the origin ---- */
 
-static int send_up(struct h1_client *c)
+/* One step: what fits of the body into `out`, and that to the origin. */
+static int send_step(struct h1_client *c)
 {
     struct exchange *ex = c->ex;
-    bool is_open = ex->is_upgraded || (!c->up.is_over && !c->waits_for_continue);
-    if (is_open && !(ex->is_upgraded && c->up.is_over)) {
+    bool is_open = ex->is_upgraded || !c->waits_for_continue;
+    if (is_open && !c->up.is_over) {
         size_t before = buf_len(&ex->up.held);
         int r = h1_writer_run(&c->up, &ex->up, ex->up_trailers, &c->out);
         if (r < 0)
@@ -67,7 +68,17 @@ static int send_up(struct h1_client *c)
             exchange_wake_left(ex);
         }
     }
-    int r = buf_is_empty(&c->out) ? 0 : stream_write(c->s, &c->out);
+    return buf_is_empty(&c->out) ? 0 : stream_write(c->s, &c->out);
+}
+
+static int send_up(struct h1_client *c)
+{
+    struct exchange *ex = c->ex;
+    int r;
+    /* What the origin took makes room for more. */
+    do {
+        r = send_step(c);
+    } while (r == 0 && !c->up.is_over && !c->waits_for_continue && !buf_is_empty(&ex->up.held));
     if (ex->is_upgraded && c->up.is_over && buf_is_empty(&c->out))
         stream_finish(c->s);
     return r == ERR_AGAIN ? 0 : r;

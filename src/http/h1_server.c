@@ -337,6 +337,27 @@ static int send_head(struct h1_conn *c)
     return 0;
 }
 
+/* Moves the body on as far as the transport takes it. What the transport took makes room for more: until it stops, or all is out, for
+ * nobody else will wake us. */
+static int send_body(struct h1_conn *c)
+{
+    struct exchange *ex = c->ex;
+    for (;;) {
+        size_t before = buf_len(&ex->down.held);
+        int r = c->head_sent ? h1_writer_run(&c->writer, &ex->down, ex->down_trailers, &c->out) : 0;
+        size_t moved = before - buf_len(&ex->down.held);
+        ex->bytes_down += moved;
+        if (moved > 0)
+            exchange_wake_right(ex);
+        if (r == 0 && !buf_is_empty(&c->out))
+            r = stream_write(c->s, &c->out);
+        if (r < 0)
+            return r;
+        if (!c->head_sent || buf_is_empty(&ex->down.held))
+            return 0;
+    }
+}
+
 /* Answers a failure: with a page while that is possible, else by cutting the connection off,
  * because what broke off must not look complete. */
 static int answer_failure(struct h1_conn *c)
@@ -366,19 +387,8 @@ static int exchange_step(struct h1_conn *c)
         r = send_interims(c);
     if (r == 0)
         r = send_head(c);
-    if (r == 0 && c->head_sent) {
-        uint64_t before = buf_len(&ex->down.held);
-        r = h1_writer_run(&c->writer, &ex->down, ex->down_trailers, &c->out);
-        uint64_t moved = before - buf_len(&ex->down.held);
-        ex->bytes_down += moved;
-        if (moved > 0)
-            exchange_wake_right(ex);
-    }
-    if (r < 0) {
-        conn_close(c, r);
-        return ERR_CLOSED;
-    }
-    r = buf_is_empty(&c->out) ? 0 : stream_write(c->s, &c->out);
+    if (r == 0)
+        r = send_body(c);
     if (r < 0 && r != ERR_AGAIN) {
         conn_close(c, r);
         return ERR_CLOSED;

@@ -143,7 +143,10 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, u
         case NGTCP2_ERR_WRITE_MORE:
             continue;
         case NGTCP2_ERR_STREAM_DATA_BLOCKED:
-            list_remove(&s->sendable); /* the peer's credit wakes it again */
+            list_remove(&s->sendable);
+            /* A stream's credit is announced by a callback, the connection's is not: it is looked for after each packet. */
+            if (ngtcp2_conn_get_max_data_left(c->ng) == 0)
+                list_push_back(&c->starved, &s->sendable);
             continue;
         case NGTCP2_ERR_STREAM_SHUT_WR:
         case NGTCP2_ERR_STREAM_NOT_FOUND:

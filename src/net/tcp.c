@@ -93,7 +93,7 @@ static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, boo
         return ERR_AGAIN;
     if (room > max)
         room = max;
-    ssize_t n = recv(watch_fd(t->watch), p, room, 0);
+    ssize_t n = recv(watch_fd(t->watch), p, room, MSG_DONTWAIT);
     int error = errno;
     buf_commit(to, n > 0 ? (size_t)n : 0);
     if (n == 0)
@@ -109,7 +109,7 @@ static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, boo
 static int peek(struct tcp *t)
 {
     char byte;
-    ssize_t n = recv(watch_fd(t->watch), &byte, 1, MSG_PEEK);
+    ssize_t n = recv(watch_fd(t->watch), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         return 0;
     return n == 0 ? ERR_EOF : err_from_errno(errno);
@@ -232,7 +232,7 @@ static int send_some(struct tcp *t)
     struct iovec iov[IOV_MAX_HERE];
     struct msghdr message = { .msg_iov = iov };
     message.msg_iovlen = buf_iov(&t->out, iov, IOV_MAX_HERE);
-    ssize_t n = sendmsg(watch_fd(t->watch), &message, MSG_NOSIGNAL);
+    ssize_t n = sendmsg(watch_fd(t->watch), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0)
         return err_from_errno(errno);
     buf_drop(&t->out, (size_t)n);
