@@ -40,7 +40,7 @@
 
 /* Cap'n Proto (codec/capnp.h) */
 #define CAPNP_MESSAGE_BYTES_MAX (1024 * 1024) /* one message; configurations are the largest */
-#define CAPNP_SEGMENTS_MAX      64
+#define CAPNP_SEGMENTS_MAX 513
 #define CAPNP_DEPTH_MAX         64
 
 /* Tunnel */

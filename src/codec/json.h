@@ -1,5 +1,6 @@
 #pragma once
-/* JSON by jansson, which is included here alone: everybody else includes this. Strict, bounded reading; values are jansson's
+/* JSON by jansson, which is included here alone: everybody else includes this. Strict, bounded
+ * reading; values are jansson's
  * (`json_t`, counted: json_decref). One thread for each value. */
 #include <jansson.h>
 
@@ -7,9 +8,10 @@
 #include "base/slice.h"
 #include "base/strb.h"
 
-/* Parses a whole document (any kind of value at the top), UTF-8, duplicates refused. The fault has line and column. 0, ERR_PARSE,
- * ERR_NOMEM. */
-int json_parse(struct slice text, json_t **ret, struct fault *fault) __attribute__((warn_unused_result));
+/* Parses a whole document (any kind of value at the top), UTF-8, duplicates refused. The fault has
+ * line and column. 0, ERR_PARSE, ERR_NOMEM. */
+int json_parse(struct slice text, json_t **ret, struct fault *fault)
+    __attribute__((warn_unused_result));
 /* Appends the compact form; keys in the order of insertion. */
 void json_write(struct strb *to, const json_t *value);
 /* A string member as a borrowed slice; empty when it is absent or not a string. */

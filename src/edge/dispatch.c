@@ -128,8 +128,9 @@ static int attempt_start(struct dispatch *d)
     for (;;) {
         struct link *l =
             link_table_pick(w->links, &d->tunnel, w->index, loop_rng(w->loop), &d->tried);
-        if (l == NULL || d->tried.count == LINK_TRIES_MAX)
-            return ERR_NOLINK;
+        if (l == NULL ||
+            d->tried.count == LINK_TRIES_MAX) /* one that was tried is there, though it failed */
+            return d->tried.count > 0 ? ERR_RESET : ERR_NOLINK;
         d->tried.ids[d->tried.count++] = l->id;
         d->link = link_ref(l);
         atomic_fetch_add_explicit(&l->in_flight, 1, memory_order_relaxed);
@@ -202,7 +203,7 @@ static void dispatch_run(struct task *t)
             leave(d);
             return;
         }
-        if (!may_repeat(d, r)) {
+        if (d->link == NULL || !may_repeat(d, r)) {
             fail(d, r);
             return;
         }

@@ -19,7 +19,7 @@ struct registration {
     void (*answer_deliver)(struct mail *);
     void (*answer_drop)(struct mail *);
     void *answer_ctx; /* the asking worker's */
-    void *plane_ctx; /* the control plane's, while it has the message */
+    void *plane_ctx;  /* the control plane's, while it has the message */
     uint64_t link;
 
     char account[REGISTRATION_TEXT_BYTES];

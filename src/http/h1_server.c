@@ -337,8 +337,8 @@ static int send_head(struct h1_conn *c)
     return 0;
 }
 
-/* Moves the body on as far as the transport takes it. What the transport took makes room for more: until it stops, or all is out, for
- * nobody else will wake us. */
+/* Moves the body on as far as the transport takes it. What the transport took makes room for more:
+ * until it stops, or all is out, for nobody else will wake us. */
 static int send_body(struct h1_conn *c)
 {
     struct exchange *ex = c->ex;

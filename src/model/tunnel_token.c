@@ -75,12 +75,14 @@ static void put_edges(json_t *object, const struct credential *c, struct arena *
         return;
     json_t *edges = json_array();
     for (size_t i = 0; i < c->edge_count; i++)
-        (void)json_array_append_new(edges, json_stringn((const char *)c->edges[i].p, c->edges[i].n));
+        (void)json_array_append_new(edges,
+                                    json_stringn((const char *)c->edges[i].p, c->edges[i].n));
     if (c->edge_count > 0)
         (void)json_object_set(object, "edges", edges);
     json_decref(edges);
     if (c->has_pin)
-        (void)json_object_set_new(object, "ca", json_string(encode_base64(slice_of(c->pin, sizeof c->pin), arena)));
+        (void)json_object_set_new(
+            object, "ca", json_string(encode_base64(slice_of(c->pin, sizeof c->pin), arena)));
 }
 
 /* ---- tokens ---- */

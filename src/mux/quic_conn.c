@@ -139,7 +139,8 @@ void quic_conn_ended(struct quic_conn *c, const struct quic_why *why)
     list_remove(&c->acceptable);
     /* Late packets find the connection id for a while yet, and not a new connection (RFC 9000
      * §10.2). */
-    log_debug("quic connection ended", LSTR("why", why->text), LERR(why->err), LBOOL("handshake", is_nobodys));
+    log_debug("quic connection ended", LSTR("why", why->text), LERR(why->err),
+              LBOOL("handshake", is_nobodys));
     nsec pto = ngtcp2_conn_get_pto(c->ng);
     deadline_set(&c->expiry, &c->send, loop_now_fresh(c->e->loop) + 3 * pto);
     task_wake(c->owner);

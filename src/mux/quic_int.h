@@ -62,7 +62,7 @@ struct quic_conn {
     struct list streams;
     struct list sendable; /* streams with something to send, round robin */
     struct list peers;    /* streams that the peer opened, nobody's yet */
-    struct list starved; /* streams that wait for the connection's credit */
+    struct list starved;  /* streams that wait for the connection's credit */
     bool wants_stream_credit;
     size_t stream_count;
     uint8_t *blocked; /* a batch that the kernel did not take */

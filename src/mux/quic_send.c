@@ -144,7 +144,8 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, u
             continue;
         case NGTCP2_ERR_STREAM_DATA_BLOCKED:
             list_remove(&s->sendable);
-            /* A stream's credit is announced by a callback, the connection's is not: it is looked for after each packet. */
+            /* A stream's credit is announced by a callback, the connection's is not: it is looked
+             * for after each packet. */
             if (ngtcp2_conn_get_max_data_left(c->ng) == 0)
                 list_push_back(&c->starved, &s->sendable);
             continue;
@@ -196,9 +197,10 @@ static ngtcp2_ssize write_datagram(struct quic_conn *c, ngtcp2_path_storage *ps,
 static ngtcp2_ssize add_packet(struct quic_conn *c, struct batch *b, nsec now, int *ret_udp)
 {
     ngtcp2_path_storage ps;
-    /* What the peer takes is known once the handshake is over; until then the least that everybody takes. */
-    size_t payload =
-        c->is_handshake_done ? ngtcp2_conn_get_max_tx_udp_payload_size(c->ng) : NGTCP2_MAX_UDP_PAYLOAD_SIZE;
+    /* What the peer takes is known once the handshake is over; until then the least that everybody
+     * takes. */
+    size_t payload = c->is_handshake_done ? ngtcp2_conn_get_max_tx_udp_payload_size(c->ng)
+                                          : NGTCP2_MAX_UDP_PAYLOAD_SIZE;
     if (b->is_over || b->n + payload > QUIC_BATCH_BYTES) {
         *ret_udp = flush(c, b);
         if (*ret_udp < 0)

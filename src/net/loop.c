@@ -100,24 +100,25 @@ void loop_run(struct loop *l)
         (void)uv_run(&l->uv, UV_RUN_ONCE);
 }
 
-static void on_wait_over(uv_timer_t *timer)
+static void wait_is_over(struct task *t)
 {
-    (void)timer;
+    (void)t;
 }
 
 void loop_turn(struct loop *l, int wait_ms)
 {
-    uv_timer_t timer;
     if (wait_ms <= 0) {
         (void)uv_run(&l->uv, wait_ms == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
         return;
     }
-    (void)uv_timer_init(&l->uv, &timer);
-    (void)uv_timer_start(&timer, on_wait_over, (uint64_t)wait_ms, 0);
+    /* Not a timer of libuv's: one that is due before the poll leaves the poll without an end. */
+    struct task waiter;
+    struct deadline end = { 0 };
+    task_init(&waiter, l, wait_is_over);
+    deadline_set(&end, &waiter, loop_now_fresh(l) + (nsec)(unsigned)wait_ms * (nsec)NSEC_PER_MSEC);
     (void)uv_run(&l->uv, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&timer, NULL);
-    (void)uv_run(&l->uv,
-                 UV_RUN_NOWAIT); /* lets the close happen before the timer leaves the stack */
+    deadline_clear(&end);
+    task_done(&waiter);
 }
 
 void loop_stop(struct loop *l)

@@ -38,15 +38,15 @@ def socket_tunnel(request, tmp_path_factory, echo):
     assert edge.stop() == 0, edge.text()[-3000:]
 
 
-def connect(t, **more):
+def connect(t):
     import socket
 
     s = socket.create_connection(("127.0.0.1", t.edge.port("http")))
-    return websockets.sync.client.connect(f"ws://{t.host}/", sock=s, max_size=1 << 25, **more)
+    return websockets.sync.client.connect(f"ws://{t.host}/", sock=s, max_size=1 << 25, subprotocols=["chat"])
 
 
 def test_messages_come_back_as_they_were(socket_tunnel):
-    with connect(socket_tunnel, subprotocols=["chat"]) as ws:
+    with connect(socket_tunnel) as ws:
         assert ws.subprotocol == "chat"
         for message in ("text", b"bytes", "", b"x" * 70_000, "m\u00f4\u00f4" * 10_000):
             ws.send(message)

@@ -19,14 +19,16 @@ static void nothing(struct task *t)
     (void)t;
 }
 
-static size_t make_pair(const char *name, char *cert, size_t cert_max, char *key, size_t key_max, size_t *ret_key)
+static size_t make_pair(const char *name, char *cert, size_t cert_max, char *key, size_t key_max,
+                        size_t *ret_key)
 {
     gnutls_x509_privkey_t k;
     gnutls_x509_crt_t c;
     size_t n = cert_max;
     *ret_key = key_max;
     gnutls_x509_privkey_init(&k);
-    gnutls_x509_privkey_generate(k, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+    gnutls_x509_privkey_generate(k, GNUTLS_PK_ECDSA,
+                                 GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
     gnutls_x509_crt_init(&c);
     gnutls_x509_crt_set_version(c, 3);
     gnutls_x509_crt_set_serial(c, "\x01", 1);
@@ -34,7 +36,8 @@ static size_t make_pair(const char *name, char *cert, size_t cert_max, char *key
     gnutls_x509_crt_set_expiration_time(c, time(NULL) + 3600);
     gnutls_x509_crt_set_dn_by_oid(c, GNUTLS_OID_X520_COMMON_NAME, 0, "test", 4);
     gnutls_x509_crt_set_basic_constraints(c, 1, -1);
-    gnutls_x509_crt_set_subject_alt_name(c, GNUTLS_SAN_DNSNAME, name, (unsigned)strlen(name), GNUTLS_FSAN_SET);
+    gnutls_x509_crt_set_subject_alt_name(c, GNUTLS_SAN_DNSNAME, name, (unsigned)strlen(name),
+                                         GNUTLS_FSAN_SET);
     gnutls_x509_crt_set_key(c, k);
     gnutls_x509_crt_sign2(c, c, k, GNUTLS_DIG_SHA256, 0);
     gnutls_x509_crt_export(c, GNUTLS_X509_FMT_PEM, cert, &n);
@@ -52,12 +55,15 @@ static void world_open(struct world *w, const char *name, const char *dial_name)
     memset(w, 0, sizeof *w);
     assert_int_equal(loop_new(&w->loop), 0);
     task_init(&w->task, w->loop, nothing);
-    assert_int_equal(quic_creds_server(slice_of(cert, cert_n), slice_of(key, key_n), &w->server_creds, NULL), 0);
+    assert_int_equal(
+        quic_creds_server(slice_of(cert, cert_n), slice_of(key, key_n), &w->server_creds, NULL), 0);
     assert_int_equal(quic_creds_client(slice_of(cert, cert_n), &w->client_creds, NULL), 0);
     assert_int_equal(addr_parse(SLICE("127.0.0.1:0"), &any), 0);
-    struct quic_listen_opts opts = { .conf = { .creds = w->server_creds, .alpn = "argotunnel", .datagrams = true },
-                                     .workers = 1,
-                                     .fd = -1 };
+    struct quic_listen_opts opts = {
+        .conf = { .creds = w->server_creds, .alpn = "argotunnel", .datagrams = true },
+        .workers = 1,
+        .fd = -1
+    };
     assert_int_equal(quic_listen(w->loop, &any, &opts, &w->task, &w->endpoint, &w->addr), 0);
     struct quic_conf conf = { .creds = w->client_creds, .alpn = "argotunnel", .datagrams = true };
     assert_int_equal(quic_dial(w->loop, &conf, &w->addr, NULL, dial_name, &w->task, &w->client), 0);
@@ -75,14 +81,14 @@ static void world_close(struct world *w)
 }
 
 /* Turns the loop until the condition holds; gives up after a generous number of turns. */
-#define UNTIL(w, condition)                                                                                            \
-    do {                                                                                                               \
-        bool held_ = false;                                                                                            \
-        for (int turn_ = 0; turn_ < 20000 && !(held_ = (condition)); turn_++)                                          \
-            loop_turn((w)->loop, 10);                                                                                  \
-        if (!held_)                                                                                                    \
-            fail_msg("never: %s", #condition);                                                                         \
-        (void)state_;                                                                                                  \
+#define UNTIL(w, condition)                                                                        \
+    do {                                                                                           \
+        bool held_ = false;                                                                        \
+        for (int turn_ = 0; turn_ < 20000 && !(held_ = (condition)); turn_++)                      \
+            loop_turn((w)->loop, 10);                                                              \
+        if (!held_)                                                                                \
+            fail_msg("never: %s", #condition);                                                     \
+        (void)state_;                                                                              \
     } while (0)
 
 static void world_connect(struct world *w, void **state_)
@@ -126,7 +132,8 @@ TEST(a_port_where_nobody_listens_is_refused)
 }
 
 /* Moves `total` bytes from one stream to the other and checks each. */
-static void transfer(struct world *w, struct stream *from, struct stream *to, size_t total, void **state_)
+static void transfer(struct world *w, struct stream *from, struct stream *to, size_t total,
+                     void **state_)
 {
     struct buf out, in;
     size_t written = 0, seen = 0;
@@ -169,7 +176,8 @@ TEST(bytes_cross_both_ways_on_streams_that_either_side_opened)
     world_open(&w, "a.example", "a.example");
     world_connect(&w, state_);
     for (int round = 0; round < 2; round++) {
-        struct quic_conn *opener = round == 0 ? w.client : w.server, *other = round == 0 ? w.server : w.client;
+        struct quic_conn *opener = round == 0 ? w.client : w.server,
+                         *other = round == 0 ? w.server : w.client;
         struct stream *near, *far = NULL;
         struct buf one;
         buf_init(&one, loop_chunks(w.loop), 100);
@@ -314,7 +322,8 @@ TEST(datagrams_cross_and_large_ones_are_refused)
     world_close(&w);
 }
 
-TESTS(RUN(a_handshake_opens_both_ends), RUN(a_certificate_for_another_name_is_refused_with_a_reason),
+TESTS(RUN(a_handshake_opens_both_ends),
+      RUN(a_certificate_for_another_name_is_refused_with_a_reason),
       RUN(a_port_where_nobody_listens_is_refused),
       RUN(bytes_cross_both_ways_on_streams_that_either_side_opened),
       RUN(a_reader_that_stops_stops_its_writer_and_no_other_stream),
