@@ -100,7 +100,7 @@ static struct target follow_far(struct capnp_message *m, uint64_t word)
                                 .at = at + 1 + offset_of(landing) };
     }
     uint64_t tag = load(pad + WORD, WORD);
-    if ((landing & 7) != 2 || (tag & 3) > 1) {
+    if ((landing & 7) != 2 || (tag & 0xfffffffe) != 0) { /* the tag has a kind and no offset */
         fail(m, ERR_PARSE);
         return none;
     }

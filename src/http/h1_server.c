@@ -358,18 +358,23 @@ static int send_body(struct h1_conn *c)
     }
 }
 
-/* Answers a failure: with a page while that is possible, else by cutting the connection off,
- * because what broke off must not look complete. */
 static int answer_failure(struct h1_conn *c)
 {
     struct exchange *ex = c->ex;
-    if (ex->response != NULL)
-        return c->head_sent ? ERR_CUT : 0; /* a page is already on its way */
     struct page page;
     page_for_verdict(ex, &page);
     buf_drop(&ex->down.held, buf_len(&ex->down.held));
     ex->down.ended = false;
     return page_respond(ex, &page);
+}
+
+/* The response broke off, and what came of it is out: the connection goes with a reset, because
+ * what broke off must not look complete. */
+static bool is_cut_off(const struct h1_conn *c)
+{
+    const struct exchange *ex = c->ex;
+    return exchange_has_failed(ex) && !ex->down.ended && buf_is_empty(&ex->down.held) &&
+           buf_is_empty(&c->out);
 }
 
 /* ERR_AGAIN; 0 when the exchange is over and the next request may be read; ERR_CLOSED when the
@@ -381,7 +386,7 @@ static int exchange_step(struct h1_conn *c)
     if (r < 0 && !exchange_has_failed(ex))
         exchange_fail(ex, r, HOP_VISITOR, "the request's body is malformed or was cut off");
     r = 0;
-    if (exchange_has_failed(ex) && !(ex->response != NULL && ex->down.ended))
+    if (exchange_has_failed(ex) && ex->response == NULL)
         r = answer_failure(c);
     if (r == 0)
         r = send_interims(c);
@@ -389,6 +394,8 @@ static int exchange_step(struct h1_conn *c)
         r = send_head(c);
     if (r == 0)
         r = send_body(c);
+    if (r == 0 && is_cut_off(c))
+        r = ERR_CUT;
     if (r < 0 && r != ERR_AGAIN) {
         conn_close(c, r);
         return ERR_CLOSED;

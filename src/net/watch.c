@@ -41,8 +41,12 @@ static void on_event(uv_poll_t *poll, int status, int events)
         bits |= WATCH_READ;
     if ((events & UV_WRITABLE) != 0)
         bits |= WATCH_WRITE;
-    if (status < 0)
-        bits = WATCH_READ | WATCH_WRITE; /* the next call on the descriptor says what it is */
+    if (status < 0) {
+        /* POLLERR: libuv has stopped the handle. The next call on the descriptor says what it is,
+         * and whoever waits again afterwards polls anew. */
+        bits = WATCH_READ | WATCH_WRITE;
+        w->polled = 0;
+    }
     /* What was reported before and has not been looked at since would be reported again and again:
      * leave it. Writability is asked for once at a time, or it would always be there. */
     unsigned again = bits & w->ready;
