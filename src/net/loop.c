@@ -73,6 +73,7 @@ int loop_new(struct loop **ret)
     list_init(&l->tasks);
     list_init(&l->late);
     list_init(&l->reapers);
+    list_init(&l->lingerers);
     if (uv_loop_init(&l->uv) < 0) {
         free(l);
         return ERR_LIMIT;
@@ -127,12 +128,22 @@ void loop_stop(struct loop *l)
     uv_stop(&l->uv);
 }
 
+static void end_lingerers(struct loop *l)
+{
+    for (struct list *node = list_pop(&l->lingerers); node != NULL;
+         node = list_pop(&l->lingerers)) {
+        struct lingerer *lingerer = container_of(node, struct lingerer, node);
+        lingerer->end(lingerer);
+    }
+}
+
 void loop_free(struct loop *l)
 {
     if (l == NULL)
         return;
     mailbox_close(l->mailbox);
     drain(l);
+    end_lingerers(l);
     reap_all(l);
     deadlines_close(l);
     uv_close((uv_handle_t *)&l->prepare, NULL);
@@ -179,6 +190,12 @@ struct uv_loop_s *loop_uv(struct loop *l)
 struct mailbox *loop_mailbox(struct loop *l)
 {
     return l->mailbox;
+}
+
+void loop_linger(struct loop *l, struct lingerer *lingerer, void (*end)(struct lingerer *))
+{
+    lingerer->end = end;
+    list_push_back(&l->lingerers, &lingerer->node);
 }
 
 void loop_reap(struct loop *l, struct reaper *r, void (*reap)(struct reaper *))

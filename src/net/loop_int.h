@@ -10,7 +10,7 @@ struct loop {
     uv_prepare_t prepare; /* before polling: runs what timers and mail woke */
     uv_check_t check;     /* after polling: runs what events woke */
     uv_idle_t idle;       /* keeps the poll from sleeping while tasks wait */
-    struct list tasks, late, reapers;
+    struct list tasks, late, reapers, lingerers;
     bool is_idle_on, is_stopping;
     nsec now;
     struct chunk_pool *chunks;
@@ -25,6 +25,15 @@ struct loop {
 
 /* loop.c: tasks may be waiting. */
 void loop_stir(struct loop *loop);
+
+/* A transport that its owner has let go and that still delivers what was written. The loop ends it
+ * at the latest when it goes itself. Embed it, with the node initialised; list_remove(&node) when
+ * it is through. */
+struct lingerer {
+    struct list node;
+    void (*end)(struct lingerer *); /* the loop is going: frees through loop_reap */
+};
+void loop_linger(struct loop *loop, struct lingerer *l, void (*end)(struct lingerer *));
 
 /* deadline.c */
 int deadlines_open(struct loop *loop);

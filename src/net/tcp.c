@@ -9,10 +9,12 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "net/loop_int.h"
 
-#define IOV_MAX_HERE 64
-#define READ_BYTES   16000               /* of one chunk: more when a read filled it */
-#define LINGER_NSEC  (30 * NSEC_PER_SEC) /* for what was written before the owner let go */
+#define IOV_MAX_HERE   64
+#define READ_BYTES     16000 /* of one chunk: more when a read filled it */
+#define DROP_STEPS_MAX 64
+#define LINGER_NSEC    (30 * NSEC_PER_SEC) /* for what was written before the owner let go */
 
 struct tcp {
     struct stream stream;
@@ -22,11 +24,14 @@ struct tcp {
     struct watch *watch;
     struct buf out;
     struct deadline linger;
-    int err; /* why it is dead; 0 while it lives */
+    int err;      /* why it is dead; 0 while it lives */
+    int send_err; /* why nothing can be sent any more: what has come may still be read */
     bool is_connecting, is_eof;
+    bool is_reset; /* sending found a reset: the end that reads see after it is none */
     bool is_finishing, is_finished; /* FIN is wanted; is out */
     bool is_full;                   /* write said ERR_AGAIN */
     bool is_released;
+    struct lingerer lingerer;
     struct reaper reaper;
 };
 
@@ -48,6 +53,7 @@ static void tcp_free(struct tcp *t)
 {
     watch_close(t->watch);
     t->watch = NULL;
+    list_remove(&t->lingerer.node);
     deadline_clear(&t->linger);
     task_done(&t->flush);
     task_done(&t->notice);
@@ -97,7 +103,7 @@ static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, boo
     int error = errno;
     buf_commit(to, n > 0 ? (size_t)n : 0);
     if (n == 0)
-        return ERR_EOF;
+        return t->is_reset ? t->send_err : ERR_EOF;
     if (n < 0)
         return err_from_errno(error);
     *ret = (size_t)n;
@@ -105,14 +111,19 @@ static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, boo
     return 0;
 }
 
-/* A read of nothing tells whether the connection lives, and takes nothing. */
+/* The kernel tells an error once, and an orderly end afterwards: it is kept here. */
 static int peek(struct tcp *t)
 {
     char byte;
     ssize_t n = recv(watch_fd(t->watch), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         return 0;
-    return n == 0 ? ERR_EOF : err_from_errno(errno);
+    int r = n == 0 ? ERR_EOF : err_from_errno(errno);
+    if (r == ERR_EOF && t->is_reset)
+        r = t->send_err;
+    if (r != ERR_EOF && r != ERR_AGAIN)
+        t->err = r;
+    return r;
 }
 
 static int tcp_read(struct stream *s, struct buf *to, size_t max)
@@ -165,6 +176,8 @@ static int tcp_write(struct stream *s, struct buf *from)
     struct tcp *t = tcp_of(s);
     if (t->err < 0)
         return t->err;
+    if (t->send_err < 0)
+        return t->send_err;
     if (t->is_finishing)
         return ERR_CLOSED;
     if (buf_move(&t->out, from, SIZE_MAX) > 0)
@@ -197,12 +210,30 @@ static void tcp_abort(struct stream *s, int why)
     die(t, why < 0 ? why : ERR_CLOSED);
 }
 
+/* To close with something unread is a reset, which would destroy what was sent on its way. */
+static void drop_unread(struct tcp *t)
+{
+    char bytes[16384];
+    for (unsigned step = 0; step < DROP_STEPS_MAX; step++)
+        if (recv(watch_fd(t->watch), bytes, sizeof bytes, MSG_DONTWAIT) <= 0)
+            return;
+}
+
+static void tcp_linger_end(struct lingerer *l)
+{
+    struct tcp *t = container_of(l, struct tcp, lingerer);
+    set_reset_on_close(t);
+    tcp_free(t);
+}
+
 static void tcp_release(struct stream *s)
 {
     struct tcp *t = tcp_of(s);
     t->is_released = true;
     t->stream.owner = NULL;
-    if (t->err < 0 || t->is_finished) {
+    if (t->err < 0 || t->send_err < 0 || t->is_finished) {
+        if (t->err == 0)
+            drop_unread(t);
         tcp_free(t);
         return;
     }
@@ -212,6 +243,7 @@ static void tcp_release(struct stream *s)
         return;
     }
     watch_ignore(t->watch, WATCH_READ);
+    loop_linger(t->loop, &t->lingerer, tcp_linger_end);
     deadline_set(&t->linger, &t->flush, loop_now(t->loop) + LINGER_NSEC);
     task_wake(&t->flush);
 }
@@ -239,6 +271,17 @@ static int send_some(struct tcp *t)
     return 0;
 }
 
+/* A peer that has answered may have closed without reading on: its answer is still to be read, so
+ * the stream lives until reading has come to its end. */
+static void stop_sending(struct tcp *t, int err, bool is_reset)
+{
+    t->send_err = err;
+    t->is_reset = is_reset;
+    buf_drop(&t->out, buf_len(&t->out));
+    watch_ignore(t->watch, WATCH_WRITE);
+    task_wake(t->stream.owner);
+}
+
 static void flush_run(struct task *task)
 {
     struct tcp *t = container_of(task, struct tcp, flush);
@@ -248,24 +291,26 @@ static void flush_run(struct task *task)
         tcp_free(t);
         return;
     }
-    if (t->err < 0 || t->is_connecting)
+    if (t->err < 0 || t->send_err < 0 || t->is_connecting)
         return;
     while (r == 0 && !buf_is_empty(&t->out))
         r = send_some(t);
     if (r == ERR_AGAIN)
         watch_wait(t->watch, WATCH_WRITE);
     else if (r < 0)
-        die(t, r);
+        stop_sending(t, r, errno != EPIPE); /* EPIPE: its end had come in order before */
     if (t->is_full && buf_len(&t->out) <= t->out.max / 2) {
         t->is_full = false;
         task_wake(t->stream.owner);
     }
-    if (t->is_finishing && !t->is_finished && t->err == 0 && buf_is_empty(&t->out)) {
+    if (t->is_finishing && !t->is_finished && t->send_err == 0 && buf_is_empty(&t->out)) {
         t->is_finished = true;
         (void)shutdown(watch_fd(t->watch), SHUT_WR);
     }
-    if (t->is_released && (t->is_finished || t->err < 0))
+    if (t->is_released && (t->is_finished || t->send_err < 0)) {
+        drop_unread(t);
         tcp_free(t);
+    }
 }
 
 static void notice_run(struct task *task)
@@ -286,6 +331,7 @@ static int tcp_new(struct loop *loop, int fd, struct task *owner, struct tcp **r
         return ERR_NOMEM;
     t->stream = (struct stream){ .ops = &TCP_OPS, .owner = owner };
     t->loop = loop;
+    list_init(&t->lingerer.node);
     task_init_late(&t->flush, loop, flush_run);
     task_init(&t->notice, loop, notice_run);
     buf_init(&t->out, loop_chunks(loop), STREAM_SEND_BYTES_MAX);
