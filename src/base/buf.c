@@ -120,6 +120,38 @@ void buf_commit(struct buf *b, size_t n)
     close_empty_seg(b);
 }
 
+/* While they are reserved the new segments are empty ones behind the filled ones. */
+size_t buf_reserve_iov(struct buf *b, size_t want, struct iovec *iov, size_t count_max)
+{
+    size_t count = 0;
+    if (want > buf_room(b))
+        want = buf_room(b);
+    while (want > 0 && count < count_max && open_seg(b, CHUNK_BYTES) == 0) {
+        struct chunk *c = last(b)->chunk;
+        size_t n = c->size < want ? c->size : want;
+        iov[count++] = (struct iovec){ .iov_base = c->data, .iov_len = n };
+        want -= n;
+    }
+    return count;
+}
+
+void buf_commit_iov(struct buf *b, size_t n)
+{
+    uint32_t at = b->count;
+    while (at > 0 && buf_seg(b, at - 1)->n == 0)
+        at--;
+    b->len += n;
+    for (; n > 0; at++) {
+        assert(at < b->count);
+        struct seg *s = buf_seg(b, at);
+        s->n = n < s->chunk->size ? n : s->chunk->size;
+        n -= s->n;
+    }
+    for (; b->count > at; b->count--)
+        chunk_unref(last(b)->chunk);
+    ring_shrink(b);
+}
+
 int buf_put(struct buf *b, struct slice s)
 {
     if (s.n > buf_room(b))

@@ -59,6 +59,14 @@ uint8_t *buf_reserve(struct buf *b, size_t want, size_t *ret_room);
 /* The first n bytes of the reserved space have been filled. n = 0 gives the space back. */
 void buf_commit(struct buf *b, size_t n);
 
+/* As buf_reserve, in whole new chunks: for readv(2) where much is expected. Sets up to `count_max`
+ * vectors, `want` bytes together or as many as fit, and returns how many were set. Follow with
+ * buf_commit_iov. */
+size_t buf_reserve_iov(struct buf *b, size_t want, struct iovec *iov, size_t count_max);
+
+/* The first n bytes of the reserved vectors have been filled; the rest is given back. */
+void buf_commit_iov(struct buf *b, size_t n);
+
 /* Moves up to `max` bytes from the front of `from` behind `to`, by reference, no more than fit.
  * Returns how many. */
 size_t buf_move(struct buf *to, struct buf *from, size_t max);

@@ -35,7 +35,7 @@ int file_read(const char *path, size_t max, bool secret, char **ret, size_t *ret
               struct fault *fault)
 {
     struct stat st;
-    size_t n;
+    size_t n = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return io_fault(fault, path, "cannot be opened");

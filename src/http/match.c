@@ -87,7 +87,7 @@ static size_t repeat_length(struct slice p, size_t i, bool *ret_is_large)
 /* Refuses what PCRE2 has and RE2 has not. */
 static int check_syntax(struct slice p, struct fault *f)
 {
-    bool in_class = false, is_large, after_repeat = false;
+    bool in_class = false, is_large = false, after_repeat = false;
     for (size_t i = 0; i < p.n; i++) {
         uint8_t c = p.p[i];
         if (c == '\\') {

@@ -5,6 +5,10 @@
 #include "base/err.h"
 #include "mux/quic_int.h"
 
+/* Credit for new streams is given back by this share of the whole: a frame of its own for each
+ * stream that ended would be a datagram for each. */
+#define STREAMS_GRANT_SHARE 8
+
 static int on_stream_data(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_t offset,
                           const uint8_t *data, size_t n, void *user, void *stream_user)
 {
@@ -58,11 +62,14 @@ static int on_stream_open(ngtcp2_conn *ng, int64_t id, void *user)
 static int on_stream_close(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_t code, void *user,
                            void *stream_user)
 {
+    struct quic_conn *c = user;
     struct quic_stream *s = stream_user;
-    (void)user;
     (void)code;
-    if (ngtcp2_conn_is_local_stream(ng, id) == 0 && ngtcp2_is_bidi_stream(id) != 0)
-        ngtcp2_conn_extend_max_streams_bidi(ng, 1);
+    if (ngtcp2_conn_is_local_stream(ng, id) == 0 && ngtcp2_is_bidi_stream(id) != 0 &&
+        ++c->streams_to_grant >= c->conf.streams_bidi / STREAMS_GRANT_SHARE) {
+        ngtcp2_conn_extend_max_streams_bidi(ng, c->streams_to_grant);
+        c->streams_to_grant = 0;
+    }
     if (s != NULL)
         quic_stream_closed(s, (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0);
     return 0;

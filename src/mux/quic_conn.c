@@ -279,15 +279,14 @@ void quic_conn_read(struct quic_conn *c, const struct udp_packet *p)
     ngtcp2_path path;
     ngtcp2_pkt_info pi = { .ecn = p->ecn };
     quic_path(&path, c->e->is_server ? p->to : &c->e->local, p->from);
-    int r =
-        ngtcp2_conn_read_pkt(c->ng, &path, &pi, p->data.p, p->data.n, loop_now_fresh(c->e->loop));
+    int r = ngtcp2_conn_read_pkt(c->ng, &path, &pi, p->data.p, p->data.n, loop_now(c->e->loop));
     if (r != 0) {
         quic_conn_fail(c, r);
         return;
     }
     if (!list_is_empty(&c->starved) && ngtcp2_conn_get_max_data_left(c->ng) > 0)
         list_splice(&c->sendable, &c->starved);
-    task_wake(&c->send);
+    quic_send_gather(c, 1);
 }
 
 /* ---- looking at it ---- */

@@ -214,6 +214,7 @@ static void endpoint_run(struct task *t)
     struct udp_packet packets[PACKETS_A_STEP];
     size_t count;
     take_errors(e);
+    (void)loop_now_fresh(e->loop);
     for (unsigned step = 0; step < STEPS_A_TURN; step++) {
         if (udp_receive(e->udp, packets, PACKETS_A_STEP, &count) < 0)
             break;

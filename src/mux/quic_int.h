@@ -56,7 +56,8 @@ struct quic_conn {
     struct quic_why why;
     struct quic_conf conf;
     struct task *owner;
-    struct task send; /* late: one write pass a turn */
+    struct task send;  /* late: one write pass a turn */
+    unsigned gathered; /* packets that came since the last pass */
     struct deadline expiry;
     struct list cids;
     struct list streams;
@@ -64,8 +65,8 @@ struct quic_conn {
     struct list peers;    /* streams that the peer opened, nobody's yet */
     struct list starved;  /* streams that wait for the connection's credit */
     bool wants_stream_credit;
-    size_t stream_count;
-    uint8_t *blocked; /* a batch that the kernel did not take */
+    size_t stream_count, streams_to_grant; /* open; ended, and not yet given back to the peer */
+    uint8_t *blocked;                      /* a batch that the kernel did not take */
     size_t blocked_bytes, blocked_segment;
     struct addr blocked_to, blocked_from;
     uint8_t *close_packet; /* answered to whatever comes after our close */
@@ -131,6 +132,8 @@ void quic_path(ngtcp2_path *path, const struct addr *local, const struct addr *r
 /* quic_send.c */
 void quic_send_run(struct task *t);
 void quic_send_blocked(struct quic_conn *c);
+/* So many packets came, or credit was given: a write pass, soon. */
+void quic_send_gather(struct quic_conn *c, unsigned packets);
 void quic_arm(struct quic_conn *c);
 
 /* quic_stream.c */

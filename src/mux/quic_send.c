@@ -7,6 +7,12 @@
 
 #define IOV_COUNT      16
 #define BATCHES_A_TURN 4 /* then other connections have their turn */
+/* What a received packet asks for (acknowledgement, credit) waits this long for data to travel
+ * with, or for so many packets. ngtcp2 alone would answer each with a datagram of its own on a near
+ * network: after an eighth of the round trip, and at once when the peer's last packet was a bare
+ * acknowledgement. What we announce as max_ack_delay is 25 ms. */
+#define GATHER_NSEC        NSEC_PER_MSEC
+#define GATHER_PACKETS_MAX 10
 
 struct batch {
     size_t n, segment;
@@ -18,9 +24,23 @@ struct batch {
 void quic_arm(struct quic_conn *c)
 {
     ngtcp2_tstamp at = ngtcp2_conn_get_expiry(c->ng);
+    nsec now = loop_now(c->e->loop);
+    /* With something to send the expiry may be the pacer's. */
+    bool may_wait = c->is_handshake_done && list_is_empty(&c->sendable);
     if (at == UINT64_MAX)
         deadline_clear(&c->expiry);
     else
+        deadline_set(&c->expiry, &c->send,
+                     may_wait && at < now + GATHER_NSEC ? now + GATHER_NSEC : at);
+}
+
+void quic_send_gather(struct quic_conn *c, unsigned packets)
+{
+    nsec at = loop_now(c->e->loop) + GATHER_NSEC;
+    c->gathered += packets;
+    if (!c->is_handshake_done || c->gathered >= GATHER_PACKETS_MAX || !list_is_empty(&c->sendable))
+        task_wake(&c->send);
+    else if (!deadline_is_set(&c->expiry) || c->expiry.at > at)
         deadline_set(&c->expiry, &c->send, at);
 }
 
@@ -233,8 +253,11 @@ static ngtcp2_ssize add_packet(struct quic_conn *c, struct batch *b, nsec now, i
 static void write_pass(struct quic_conn *c)
 {
     struct batch b = { 0 };
-    nsec now = loop_now_fresh(c->e->loop);
+    /* The time of the packets that were read in this turn, so that their acknowledgement is not
+     * overdue already. */
+    nsec now = loop_now(c->e->loop);
     int udp = 0;
+    c->gathered = 0;
     size_t total = 0;
     for (;;) {
         ngtcp2_ssize n = add_packet(c, &b, now, &udp);
@@ -267,7 +290,7 @@ void quic_send_run(struct task *t)
             quic_conn_destroy(c); /* the time for answering late packets is over */
         return;
     }
-    nsec now = loop_now_fresh(c->e->loop);
+    nsec now = loop_now(c->e->loop);
     if (ngtcp2_conn_get_expiry(c->ng) <= now) {
         int r = ngtcp2_conn_handle_expiry(c->ng, now);
         if (r != 0) {

@@ -142,7 +142,7 @@ static int quic_stream_read(struct stream *base, struct buf *to, size_t max)
         /* Reading is what grants the far side more. */
         if (s->conn != NULL && !s->is_closed && !s->is_fin_received) {
             (void)ngtcp2_conn_extend_max_stream_offset(s->conn->ng, s->id, n);
-            task_wake(&s->conn->send);
+            quic_send_gather(s->conn, 0);
         }
         return 0;
     }

@@ -1,7 +1,8 @@
-/* Deadlines in a 4-ary heap, with one timerfd for the earliest: libuv's timers are not finer than a
- * millisecond, which is too coarse for QUIC's pacing. The timerfd is armed lazily: only an earlier
- * deadline moves it, and a firing that comes too soon because its deadline was cleared arms it
- * anew. */
+/* Deadlines in a 4-ary heap. The earliest one bounds the poll: by a timer of libuv's, which costs
+ * no system call, while it is further away than COARSE_NSEC; and by a timerfd when it is nearer,
+ * because libuv's timers are not finer than a millisecond, which is too coarse for QUIC's pacing.
+ * The timerfd is armed lazily: only an earlier deadline moves it, and a firing that comes too soon
+ * because its deadline was cleared arms it anew. */
 #include <stdlib.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -9,7 +10,8 @@
 #include "base/err.h"
 #include "net/loop_int.h"
 
-#define ARITY 4
+#define ARITY       4
+#define COARSE_NSEC (2 * (nsec)NSEC_PER_MSEC)
 
 static void put(struct loop *l, size_t index, struct deadline *d)
 {
@@ -115,10 +117,33 @@ static void on_timer(uv_poll_t *handle, int status, int events)
     deadlines_fire(l);
 }
 
+static void on_coarse(uv_timer_t *handle)
+{
+    struct loop *l = handle->data;
+    l->coarse_at = NSEC_NEVER;
+    (void)loop_now_fresh(l);
+    deadlines_fire(l);
+}
+
+static void arm_coarse(struct loop *l, nsec at)
+{
+    if (at == l->coarse_at)
+        return;
+    l->coarse_at = at;
+    /* Rounded up: too early would be a turn for nothing. */
+    uint64_t ms = (at - l->now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+    uv_update_time(&l->uv);
+    (void)uv_timer_start(&l->coarse, on_coarse, ms, 0);
+}
+
 void deadlines_arm(struct loop *l)
 {
     if (l->heap_count == 0 || l->heap[0]->at >= l->armed)
         return;
+    if (l->heap[0]->at > l->now + COARSE_NSEC) {
+        arm_coarse(l, l->heap[0]->at);
+        return;
+    }
     nsec at = l->heap[0]->at > 0 ? l->heap[0]->at : 1; /* zero would disarm */
     struct itimerspec when = {
         .it_value = { .tv_sec = (time_t)(at / NSEC_PER_SEC), .tv_nsec = (long)(at % NSEC_PER_SEC) },
@@ -129,7 +154,9 @@ void deadlines_arm(struct loop *l)
 
 int deadlines_open(struct loop *l)
 {
-    l->armed = NSEC_NEVER;
+    l->armed = l->coarse_at = NSEC_NEVER;
+    (void)uv_timer_init(&l->uv, &l->coarse);
+    l->coarse.data = l;
     l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     l->timer = malloc(sizeof *l->timer);
     if (l->timer_fd < 0 || l->timer == NULL || uv_poll_init(&l->uv, l->timer, l->timer_fd) < 0)
@@ -145,6 +172,7 @@ static void on_closed(uv_handle_t *handle)
 
 void deadlines_close(struct loop *l)
 {
+    uv_close((uv_handle_t *)&l->coarse, NULL);
     uv_close((uv_handle_t *)l->timer, on_closed);
 }
 

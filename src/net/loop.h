@@ -62,7 +62,11 @@ static inline bool deadline_take(struct deadline *d)
 
 /* ---- watching a descriptor ---- */
 
-enum { WATCH_READ = 1, WATCH_WRITE = 2 };
+enum {
+    WATCH_READ = 1,
+    WATCH_WRITE = 2,
+    WATCH_ERROR = 4, /* the descriptor has an error to tell: always watched while anything is */
+};
 
 /* Watches a non-blocking descriptor (level triggered). When it is ready, `ready` gains the bits and
  * the owner is woken; the owner clears a bit after EAGAIN by watch_wait. A bit that stays set is

@@ -18,6 +18,8 @@ struct loop {
     struct mailbox *mailbox;
     struct deadline **heap; /* 4-ary, [0] is the earliest */
     size_t heap_count, heap_cap;
+    uv_timer_t coarse; /* for what is further away than its resolution */
+    nsec coarse_at;    /* what it was set for; NSEC_NEVER = not set */
     int timer_fd;
     uv_poll_t *timer;
     nsec armed; /* when the timerfd fires; NSEC_NEVER = not armed */

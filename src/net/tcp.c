@@ -13,6 +13,7 @@
 
 #define IOV_MAX_HERE   64
 #define READ_BYTES     16000 /* of one chunk: more when a read filled it */
+#define READ_IOV       4     /* chunks at once, then */
 #define DROP_STEPS_MAX 64
 #define LINGER_NSEC    (30 * NSEC_PER_SEC) /* for what was written before the owner let go */
 
@@ -27,6 +28,7 @@ struct tcp {
     int err;      /* why it is dead; 0 while it lives */
     int send_err; /* why nothing can be sent any more: what has come may still be read */
     bool is_connecting, is_eof;
+    bool is_bulk;  /* the last read was given more than it asked for */
     bool is_reset; /* sending found a reset: the end that reads see after it is none */
     bool is_finishing, is_finished; /* FIN is wanted; is out */
     bool is_full;                   /* write said ERR_AGAIN */
@@ -91,23 +93,51 @@ static void check_connected(struct tcp *t)
 
 /* ---- the five verbs ---- */
 
+/* Into one chunk; *ret_room gets how much was asked for, 0 when nothing fits. Returns what recv(2)
+ * does, but a negative errno. */
+static ssize_t read_some(struct tcp *t, struct buf *to, size_t max, size_t *ret_room)
+{
+    size_t room = 0;
+    uint8_t *p = buf_reserve(to, max < READ_BYTES ? max : READ_BYTES, &room);
+    *ret_room = room < max ? room : max;
+    if (p == NULL)
+        return 0;
+    ssize_t n = recv(watch_fd(t->watch), p, *ret_room, MSG_DONTWAIT);
+    int error = errno;
+    buf_commit(to, n > 0 ? (size_t)n : 0);
+    return n < 0 ? -error : n;
+}
+
+/* Into several: fewer calls where much is waiting, but no chunk is shared by two reads. */
+static ssize_t read_much(struct tcp *t, struct buf *to, size_t max, size_t *ret_room)
+{
+    struct iovec iov[READ_IOV];
+    size_t count = buf_reserve_iov(to, max, iov, READ_IOV);
+    *ret_room = 0;
+    for (size_t i = 0; i < count; i++)
+        *ret_room += iov[i].iov_len;
+    if (count == 0)
+        return 0;
+    ssize_t n = readv(watch_fd(t->watch), iov, (int)count);
+    int error = errno;
+    buf_commit_iov(to, n > 0 ? (size_t)n : 0);
+    return n < 0 ? -error : n;
+}
+
 static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, bool *ret_was_short)
 {
     size_t room;
-    uint8_t *p = buf_reserve(to, max < READ_BYTES ? max : READ_BYTES, &room);
-    if (p == NULL)
+    bool is_much = t->is_bulk && max > READ_BYTES;
+    ssize_t n = is_much ? read_much(t, to, max, &room) : read_some(t, to, max, &room);
+    if (room == 0)
         return ERR_AGAIN;
-    if (room > max)
-        room = max;
-    ssize_t n = recv(watch_fd(t->watch), p, room, MSG_DONTWAIT);
-    int error = errno;
-    buf_commit(to, n > 0 ? (size_t)n : 0);
     if (n == 0)
         return t->is_reset ? t->send_err : ERR_EOF;
     if (n < 0)
-        return err_from_errno(error);
+        return err_from_errno((int)-n);
     *ret = (size_t)n;
     *ret_was_short = (size_t)n < room;
+    t->is_bulk = !*ret_was_short;
     return 0;
 }
 
@@ -129,23 +159,23 @@ static int peek(struct tcp *t)
 static int tcp_read(struct stream *s, struct buf *to, size_t max)
 {
     struct tcp *t = tcp_of(s);
-    size_t total = 0, got;
+    size_t total = 0, got = 0;
     if (t->err < 0)
         return t->err;
     if (t->is_connecting)
         return ERR_AGAIN;
     if (t->is_eof)
         return ERR_EOF;
+    if ((watch_ready(t->watch) & WATCH_READ) == 0)
+        return ERR_AGAIN;
     if (max == 0) {
         int r = peek(t);
         if (r == ERR_AGAIN)
             watch_wait(t->watch, WATCH_READ);
         return r;
     }
-    if ((watch_ready(t->watch) & WATCH_READ) == 0)
-        return ERR_AGAIN;
     for (;;) {
-        bool was_short;
+        bool was_short = false;
         int r = read_once(t, to, max - total, &got, &was_short);
         if (r == 0) {
             total += got;

@@ -281,8 +281,12 @@ int udp_take_error(struct udp *u, struct addr *ret_to, int *ret_errno)
         .msg_control = control,
         .msg_controllen = sizeof control,
     };
-    if (recvmsg(watch_fd(u->watch), &h, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+    if ((watch_ready(u->watch) & WATCH_ERROR) == 0)
         return ERR_AGAIN;
+    if (recvmsg(watch_fd(u->watch), &h, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+        watch_wait(u->watch, WATCH_ERROR);
+        return ERR_AGAIN;
+    }
     to.size = h.msg_namelen;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c != NULL; c = CMSG_NXTHDR(&h, c)) {
         bool is_error = (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||

@@ -9,7 +9,6 @@ struct watch {
     struct loop *loop;
     struct task *owner;
     unsigned ready;  /* bits that were reported and not yet waited for */
-    unsigned wanted; /* bits that somebody waits for */
     unsigned polled; /* bits that libuv polls for */
     int fd;
 };
@@ -44,14 +43,13 @@ static void on_event(uv_poll_t *poll, int status, int events)
     if (status < 0) {
         /* POLLERR: libuv has stopped the handle. The next call on the descriptor says what it is,
          * and whoever waits again afterwards polls anew. */
-        bits = WATCH_READ | WATCH_WRITE;
+        bits = WATCH_READ | WATCH_WRITE | WATCH_ERROR;
         w->polled = 0;
     }
     /* What was reported before and has not been looked at since would be reported again and again:
      * leave it. Writability is asked for once at a time, or it would always be there. */
     unsigned again = bits & w->ready;
     w->ready |= bits;
-    w->wanted &= ~bits;
     poll_for(w, w->polled & ~again & ~(bits & WATCH_WRITE));
     task_wake(w->owner);
 }
@@ -76,13 +74,11 @@ int watch_open(struct loop *loop, int fd, struct task *owner, struct watch **ret
 void watch_wait(struct watch *w, unsigned bits)
 {
     w->ready &= ~bits;
-    w->wanted |= bits;
-    poll_for(w, w->polled | bits);
+    poll_for(w, w->polled | (bits & (WATCH_READ | WATCH_WRITE))); /* errors are told unasked */
 }
 
 void watch_ignore(struct watch *w, unsigned bits)
 {
-    w->wanted &= ~bits;
     poll_for(w, w->polled & ~bits);
 }
 

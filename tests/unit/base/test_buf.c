@@ -80,6 +80,35 @@ TEST(neighbouring_pieces_of_one_chunk_join_again)
     chunk_pool_free(pool);
 }
 
+TEST(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf b;
+    struct iovec iov[4];
+    buf_init(&b, pool, 3 * CHUNK_BYTES);
+    CHECK_OK(buf_put(&b, SLICE("ab")));
+    CHECK(buf_reserve_iov(&b, SIZE_MAX, iov, 4) == 4); /* the bound ends the fourth */
+    size_t all = 0;
+    for (size_t i = 0; i < 4; i++)
+        all += iov[i].iov_len;
+    CHECK(all == buf_room(&b) && buf_len(&b) == 2);
+    memset(iov[0].iov_base, 'x', iov[0].iov_len);
+    memcpy(iov[1].iov_base, "yz", 2);
+    buf_commit_iov(&b, iov[0].iov_len + 2);
+    CHECK(buf_len(&b) == 2 + iov[0].iov_len + 2 && chunk_pool_used(pool) == 3);
+    char end[4];
+    CHECK(buf_copy(&b, buf_len(&b) - 4, end, 4) == 4 && memcmp(end, "xxyz", 4) == 0);
+    CHECK(buf_reserve_iov(&b, 100, iov, 4) == 1 && iov[0].iov_len == 100);
+    buf_commit_iov(&b, 0);
+    CHECK(chunk_pool_used(pool) == 3);
+    buf_drop(&b, SIZE_MAX);
+    CHECK(buf_reserve_iov(&b, 0, iov, 4) == 0);
+    buf_commit_iov(&b, 0);
+    CHECK(chunk_pool_used(pool) == 0);
+    buf_done(&b);
+    chunk_pool_free(pool);
+}
+
 TEST(a_chunk_outlives_its_pool)
 {
     struct chunk_pool *pool = chunk_pool_new();
@@ -104,5 +133,6 @@ TEST(an_arena_is_bounded_and_undoes_last_first)
 
 TESTS(RUN(bytes_come_out_in_the_order_they_went_in), RUN(a_put_past_the_bound_changes_nothing),
       RUN(a_move_shares_chunks_and_keeps_what_did_not_fit),
-      RUN(neighbouring_pieces_of_one_chunk_join_again), RUN(a_chunk_outlives_its_pool),
-      RUN(an_arena_is_bounded_and_undoes_last_first))
+      RUN(neighbouring_pieces_of_one_chunk_join_again),
+      RUN(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back),
+      RUN(a_chunk_outlives_its_pool), RUN(an_arena_is_bounded_and_undoes_last_first))
