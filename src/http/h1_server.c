@@ -316,7 +316,7 @@ static int send_head(struct h1_conn *c)
     /* An unread request body would have to be swallowed before the next request: end instead. */
     if (!c->reader.is_over)
         c->keeps_alive = false;
-    if (c->group->is_draining || exchange_has_failed(ex))
+    if (c->group->is_draining)
         c->keeps_alive = false;
     if (ex->is_upgraded && ex->request.upgrade == UPGRADE_NONE)
         return ERR_PROTO;

@@ -20,6 +20,7 @@ struct tls {
     struct tls_creds *creds;
     gnutls_session_t session;
     struct buf in, out; /* records, as they travel */
+    uint64_t pulled;    /* bytes of records that GnuTLS has taken */
     bool is_ready, is_eof, is_finished, is_full;
     int err;               /* why it is dead; 0 while it lives */
     int under_err;         /* what the stream below said */
@@ -53,6 +54,7 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t n)
     }
     size_t got = buf_copy(&t->in, 0, to, n);
     buf_drop(&t->in, got);
+    t->pulled += got;
     return (ssize_t)got;
 }
 
@@ -190,7 +192,9 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
     if (!t->is_ready)
         return ERR_AGAIN;
     if (max == 0)
-        return gnutls_record_check_pending(t->session) > 0 ? 0 : stream_read(t->under, &t->in, 0);
+        return gnutls_record_check_pending(t->session) > 0 || !buf_is_empty(&t->in)
+                   ? 0
+                   : stream_read(t->under, &t->in, 0);
     while (total < max) {
         size_t room;
         uint8_t *p =
@@ -199,12 +203,16 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
             return total > 0 ? 0 : ERR_AGAIN;
         if (room > max - total)
             room = max - total;
+        uint64_t before = t->pulled;
         ssize_t n = gnutls_record_recv(t->session, p, room);
         buf_commit(to, n > 0 ? (size_t)n : 0);
         if (n > 0) {
             total += (size_t)n;
             continue;
         }
+        /* A session ticket or a key update is said as AGAIN too, however much waits behind it. */
+        if (n == GNUTLS_E_AGAIN && !buf_is_empty(&t->in) && t->pulled != before)
+            continue;
         if (n == 0)
             t->is_eof = true;
         int r = n == 0 ? ERR_EOF : record_error(t, n);

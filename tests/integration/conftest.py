@@ -67,11 +67,11 @@ class Program:
 
 
 class Edge(Program):
-    def __init__(self, where, workers=1, flags=()):
+    def __init__(self, where, workers=1, flags=(), **more):
         self.dir = where / "edge"
         flags = list(flags) or ["--tunnel", "127.0.0.1:0", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--local", "127.0.0.1:0"]
         super().__init__([BUILD / "adit-edge", "serve", "--data-dir", self.dir, "--workers", workers, "--grace-period", "5s",
-                          "--log-level", "debug", *flags], where / f"edge-{time.monotonic_ns()}.log")
+                          "--log-level", "debug", *flags], where / f"edge-{time.monotonic_ns()}.log", **more)
         path = self.dir / "addresses.json"
 
         def ready():
@@ -99,7 +99,7 @@ def edge_flags(edge, count=5):
 def quick_command(kind, edge, url):
     if kind == "adit":
         return [BUILD / "adit", "tunnel", "--data-dir", edge.dir, "--metrics", "127.0.0.1:0", "--url", url]
-    return [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", "--metrics", "127.0.0.1:0", *edge_flags(edge, 2), "--cacert",
+    return [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", "--grace-period", "2s", "--metrics", "127.0.0.1:0", *edge_flags(edge, 2), "--cacert",
             edge.dir / "ca.pem", "--quick-service", f"http://{edge.addresses['local']}", "--url", url]
 
 
