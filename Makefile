@@ -4,7 +4,7 @@ PYTHON := build/venv/bin/python
 TIME ?= 60
 URL ?=
 
-.PHONY: help setup build run test test-tsan quick lint fmt fuzz bench coverage clean
+.PHONY: help setup build run test test-tsan quick lint fmt docs fuzz bench coverage clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,13 +31,16 @@ quick: ## unit tests and fuzz corpora alone
 	@tools/setup test
 	@tools/run-tests --quick
 
-lint: ## format, static analysis, folder dependencies, outside libraries, banned functions, file length
+lint: ## format, static analysis, folder dependencies, outside libraries, banned functions, file length, generated docs
 	@tools/setup lint
 	@tools/lint
 
 fmt: ## format the C code
 	@tools/setup lint
 	@git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' | xargs -r clang-format -i
+
+docs: ## docs/options.md, from the option tables
+	@tools/docs
 
 fuzz: ## libFuzzer on every parser; TIME=60 seconds each
 	@tools/setup fuzz

@@ -12,7 +12,7 @@
 #define HOSTNAME_BYTES_MAX   253 /* RFC 1035 §2.3.4, in text form */
 #define INTERIM_COUNT_MAX    16  /* 1xx responses before the final one */
 #define PIPELINE_DRAIN_BYTES_MAX                                                                   \
-    (256 * 1024) /* unread request body swallowed to keep a connection alive */
+    (256 * 1024) /* what still arrives is dropped up to this before a connection ends */
 
 /* Exchange */
 #define EXCHANGE_ARENA_BYTES_MAX                                                                   \
@@ -36,12 +36,12 @@
 #define QUIC_CONN_WINDOW_BYTES_MAX   (32 * 1024 * 1024)
 #define QUIC_CONNS_MAX               65536 /* for one endpoint */
 #define QUIC_HANDSHAKES_MAX          4096  /* not yet complete: past it a Retry is demanded */
-#define QUIC_IDLE_MS                 30000
+#define QUIC_IDLE_MS                 30000 /* six times what connectors announce */
 
 /* Cap'n Proto (codec/capnp.h) */
 #define CAPNP_MESSAGE_BYTES_MAX (1024 * 1024) /* one message; configurations are the largest */
-#define CAPNP_SEGMENTS_MAX 513
-#define CAPNP_DEPTH_MAX         64
+#define CAPNP_SEGMENTS_MAX      513           /* what the reference takes */
+#define CAPNP_DEPTH_MAX         64            /* likewise */
 
 /* Tunnel */
 #define TUNNEL_METADATA_MAX    512 /* entries of one head: each header line is one */

@@ -28,8 +28,8 @@ struct map_node *map_get(const struct map *m, struct slice key);
 int map_put(struct map *m, struct map_node *node) __attribute__((warn_unused_result));
 /* Removes that very node; does nothing when it is not in. */
 void map_remove(struct map *m, struct map_node *node);
-/* Iteration: *at starts at 0; NULL at the end. The returned node may be removed before the next
- * call; nothing else. */
+/* Iteration: *bucket starts at 0, *after at NULL; NULL at the end. The returned node may be removed
+ * before the next call; nothing else. */
 struct map_node *map_next(const struct map *m, size_t *bucket, struct map_node **after);
 /* SipHash-1-3 of bytes; exported for load balancing. */
 uint64_t map_hash(const uint64_t seed[2], struct slice key);

@@ -1,11 +1,11 @@
 #pragma once
 /* Counters and gauges declared once, in a `.def` table:
  *
- *     METRIC(COUNTER, requests_total, "adit_edge_requests_total", "Requests proxied.")
+ *     METRIC(COUNTER, requests, "adit_edge_requests_total", NULL, "Requests that visitors made.")
  *
  * Each worker owns a `struct metric_set` with one cell for each row and adds to it without a lock
- * (a relaxed store: only the owner writes). A scrape, on any thread, sums the sets. Rows with
- * labels and histograms are described in metric.c's table kinds below. */
+ * (a relaxed store: only the owner writes). A scrape, on any thread, sums the sets. A
+ * row is one series: several rows of one name, neighbours, differ by their labels. */
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -16,7 +16,7 @@ int cli_complain(struct cli *c)
     return 1;
 }
 
-/* Ours first, then the reference's (wire/protocol.md §21). */
+/* Ours first, then the reference's (docs/protocol.md §13). */
 static const char *const DIRECTORIES[] = { "~/.adit",
                                            "/etc/adit",
                                            "~/.cloudflared",

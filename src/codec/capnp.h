@@ -1,5 +1,5 @@
 #pragma once
-/* Cap'n Proto messages in their unpacked stream framing (wire/protocol.md §5): a bounded reader
+/* Cap'n Proto messages in their unpacked stream framing (docs/protocol.md §4): a bounded reader
  * over one contiguous frame, and a builder of single-segment messages. Pure; any thread.
  *
  * Reading: errors stick in the message, and a field that cannot be read has its default: read

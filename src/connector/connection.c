@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "connector/control_client.h"
 
-#define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (wire/protocol.md §8) */
+#define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (docs/protocol.md §7) */
 #define UNREGISTER_NSEC                                                                            \
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
 #define BACKOFF_EXPONENT_MAX 10
@@ -150,7 +150,7 @@ static void serve(struct connection *c)
     task_wake(&c->task);
 }
 
-/* Full jitter over a window that doubles with each failure (wire/protocol.md §17.2). */
+/* Full jitter over a window that doubles with each failure (docs/protocol.md §11). */
 static void back_off(struct connection *c)
 {
     unwind(c);

@@ -1,5 +1,5 @@
 #pragma once
-/* Ingress rules (wire/protocol.md §18, §19): which service answers which hostname and path, and how
+/* Ingress rules (docs/protocol.md §12): which service answers which hostname and path, and how
  * it is asked. Immutable once made, counted: exchanges that began under old rules end under them.
  * Any thread. */
 #include "base/arena.h"

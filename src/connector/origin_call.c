@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "http/h1_client.h"
 
-/* The reference's words: edges and people look for them (wire/protocol.md §10.2). */
+/* The reference's words: edges and people look for them (docs/protocol.md §10). */
 #define UNREACHABLE                                                                                \
     "Unable to reach the origin service. The service may be down or it may not be responding to "  \
     "traffic from "                                                                                \

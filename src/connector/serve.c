@@ -27,7 +27,7 @@ static void release_ingress(void *i)
     ingress_unref(i);
 }
 
-/* Cf-Warp-Tag-…: after what the visitor may have sent under that name (wire/protocol.md §11.1). */
+/* Cf-Warp-Tag-…: after what the visitor may have sent under that name (docs/protocol.md §9.1). */
 static int add_tags(struct serve *s, struct exchange *ex)
 {
     int r = 0;

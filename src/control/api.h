@@ -1,7 +1,7 @@
 #pragma once
-/* The HTTP API, compatible with Cloudflare's v4 (api/reference.md): a pure, synchronous function
- * from a request to a response over the store and the live table. The control thread's. What
- * follows from a change (new routes to publish, links to close) is left in the struct for the
+/* The HTTP API, compatible with Cloudflare's v4 (docs/protocol.md §15): a pure, synchronous
+ * function from a request to a response over the store and the live table. The control thread's.
+ * What follows from a change (new routes to publish, links to close) is left in the struct for the
  * caller to carry out. */
 #include "base/arena.h"
 #include "base/strb.h"

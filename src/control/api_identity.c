@@ -1,5 +1,5 @@
-/* Who is asking, and what there is: tokens/verify, accounts, zones, memberships (api/reference.md
- * §2). */
+/* Who is asking, and what there is: tokens/verify, accounts, zones (docs/protocol.md
+ * §15). */
 #include "base/clock.h"
 #include "control/api_int.h"
 

@@ -1,5 +1,5 @@
 /* Hostnames: the CLI's route dns, DNS records that are CNAMEs to a tunnel, quick tunnels
- * (api/reference.md §3.5, §3.10, §4.1). */
+ * (docs/protocol.md §14, §15). */
 #include <stdio.h>
 #include <stdlib.h>
 

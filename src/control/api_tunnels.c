@@ -1,4 +1,4 @@
-/* /accounts/A/cfd_tunnel (api/reference.md §3.1-3.4). */
+/* /accounts/A/cfd_tunnel (docs/protocol.md §15). */
 #include <stdio.h>
 #include <stdlib.h>
 

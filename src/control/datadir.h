@@ -1,9 +1,8 @@
 #pragma once
 /* The edge's data directory: what the first start makes and every later one keeps. 0700; each file
  * 0600 but ca.pem and addresses.json.
- *
- *     lock  ca.pem  ca.key  server.pem  server.key  seal.key  quic.secret  admin-token  adit.db
- * addresses.json */
+ * The files: lock, ca.pem, ca.key, server.pem, server.key, seal.key, quic.secret, admin-token,
+ * adit.db, addresses.json. */
 #include <sys/types.h>
 
 #include "base/fault.h"

@@ -10,7 +10,7 @@
 #define REGISTRATION_SECRET_BYTES 256
 #define REGISTRATION_CAUSE_BYTES  160
 
-/* One registerConnection on its way to the control plane and back (wire/protocol.md §8). From
+/* One registerConnection on its way to the control plane and back (docs/protocol.md §7). From
  * malloc; whoever holds it last frees it with registration_free. */
 struct registration {
     struct mail mail; /* free for whoever holds the message */

@@ -7,13 +7,13 @@
  * Neither side calls the other. The left makes the exchange with its request; a router attaches a
  * right side; from then on each fills its slots and wakes the other's task:
  *
- *      left                                    right
- *      body_put(&ex->up, …) ──────────────────▶ buf_move(…, &ex->up.held)     and
- * exchange_wake_left when room came body_end(&ex->up) ◀───────────────── exchange_interim,
- * exchange_respond, body_put(&ex->down, …), body_end exchange_fail
- * ──────────────────────────────────────────────── exchange_fail (either; the first verdict stays)
- *      exchange_leave(ex, EX_LEFT)              exchange_leave(ex, EX_RIGHT)   freed when both have
- * left
+ *     left                                 right
+ *     body_put(&ex->up, ...)           ->  buf_move(..., &ex->up.held), exchange_wake_left
+ *     body_end(&ex->up)
+ *     sends what is there              <-  exchange_interim, exchange_respond
+ *     takes, exchange_wake_right       <-  body_put(&ex->down, ...), body_end(&ex->down)
+ *     exchange_fail                        exchange_fail        either; the first verdict stays
+ *     exchange_leave(ex, EX_LEFT)          exchange_leave(ex, EX_RIGHT)   freed when both have left
  *
  * A body's producer puts only what fits (body_room): a full body is back-pressure. An upgraded
  * exchange (101 to a request with `upgrade`) is from then on just its two bodies. */

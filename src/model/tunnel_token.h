@@ -1,5 +1,5 @@
 #pragma once
-/* The three texts by which a connector shows who it is (wire/protocol.md §21): the tunnel token,
+/* The three texts by which a connector shows who it is (docs/protocol.md §13): the tunnel token,
  * the credentials file, and cert.pem of the command line. Pure; what is read lives in the arena. */
 #include "base/arena.h"
 #include "base/fault.h"

@@ -114,7 +114,7 @@ struct quic_stats {
     uint64_t cwnd, bytes_in_flight, bytes_sent, bytes_received, packets_lost;
     size_t mtu;         /* datagram payload in use */
     size_t streams;     /* open now */
-    nsec unacked_since; /* when the oldest unacknowledged data left; 0 = nothing is outstanding */
+    nsec unacked_since; /* not filled yet: always 0 */
 };
 void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret);
 
@@ -128,7 +128,7 @@ uint64_t quic_stream_id(const struct stream *s);
 int quic_conn_send_datagram(struct quic_conn *c, struct slice payload)
     __attribute__((warn_unused_result));
 /* Takes one that arrived: a copy into `to`. 0, ERR_AGAIN. At most 256 wait; then the newest is
- * dropped and counted. */
+ * dropped. */
 int quic_conn_take_datagram(struct quic_conn *c, struct buf *to)
     __attribute__((warn_unused_result));
 

@@ -19,9 +19,7 @@
     PRIORITY_BASE                                                                                  \
     "+GROUP-X25519-MLKEM768:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:%DISABLE_TLS13_"       \
     "COMPAT_MODE"
-/* Ours as a client: the group that every edge of ours has comes first, so that no second round trip
- * is needed. */
-#define CHAIN_MAX 8
+#define CHAIN_MAX 8 /* certificates of a peer that are looked at for the pin */
 
 static int creds_new(bool is_server, struct quic_creds **ret, struct fault *fault)
 {

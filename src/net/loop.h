@@ -1,6 +1,7 @@
 #pragma once
 /* One loop for each thread: it polls, lets events mark state, and then runs the tasks that were
- * woken (style: events mark, run acts). Nothing here is shared between threads but loop_post.
+ * woken (docs/design.md §5: events mark, run acts). Nothing here is shared between threads but its
+ * mailbox.
  *
  * Order of a turn: poll → events mark and wake → tasks run until none is left (RUN_STEP at most) →
  * late tasks run (they flush what the others queued: one write pass a turn) → objects given to
@@ -94,7 +95,7 @@ int loop_new(struct loop **ret) __attribute__((warn_unused_result));
 void loop_run(struct loop *loop);
 /* One turn; waits for events at most `wait_ms` (0 = does not wait, -1 = for ever). For tests. */
 void loop_turn(struct loop *loop, int wait_ms);
-/* Ends loop_run after this turn. Loop thread (use loop_post from others). */
+/* Ends loop_run after this turn. Loop thread; others ask by mail. */
 void loop_stop(struct loop *loop);
 /* Closes everything that is left and frees. Every watch must have been closed by its owner. NULL is
  * accepted. */

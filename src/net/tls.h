@@ -6,9 +6,7 @@
 
 struct tls_creds;
 
-/* A server's certificate chooser: picks by SNI. `name` is lower case, empty when the client sent
- * none. Returns an index into the certificates that were added, or -1 for the first. Called on the
- * session's thread. */
+/* Any thread. */
 struct tls_creds *tls_creds_ref(struct tls_creds *c);
 void tls_creds_unref(struct tls_creds *c); /* NULL is accepted */
 

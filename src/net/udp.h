@@ -34,8 +34,8 @@ int udp_receive(struct udp *u, struct udp_packet *packets, size_t max, size_t *r
     __attribute__((warn_unused_result));
 /* Sends `data` as datagrams of `segment` bytes (the last may be shorter; data.n ≤ segment ×
  * UDP_GSO_SEGMENTS_MAX) to `to`, from `from` when it is not NULL. 0; ERR_AGAIN (the owner is woken
- * when there is room; nothing was sent); ERR_TOOLARGE (EMSGSIZE); others. *ret_sent tells how many
- * bytes went out when only a part did. */
+ * when there is room); ERR_TOOLARGE (EMSGSIZE); others. *ret_sent, always set, is how many bytes
+ * went out. */
 int udp_send(struct udp *u, const struct addr *from, const struct addr *to, uint8_t ecn,
              struct slice data, size_t segment, size_t *ret_sent);
 /* An address that answered "port unreachable" or the like since the last call: 0, or ERR_AGAIN when

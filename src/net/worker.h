@@ -11,7 +11,7 @@ struct worker;
 int worker_start(const char *name, int (*init)(void *ctx, struct loop *loop),
                  void (*done)(void *ctx), void *ctx, struct worker **ret)
     __attribute__((warn_unused_result));
-/* Its mailbox; valid until worker_free. */
+/* Its mailbox; valid until worker_join; mailbox_ref keeps it. */
 struct mailbox *worker_mailbox(struct worker *w);
 /* Asks the loop to stop. Any thread. */
 void worker_stop(struct worker *w);

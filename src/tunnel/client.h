@@ -1,5 +1,5 @@
 #pragma once
-/* The edge's end of a data stream (wire/protocol.md §10, §11): carries one exchange to a connector.
+/* The edge's end of a data stream (docs/protocol.md §8, §9): carries one exchange to a connector.
  * It has no task of its own: the right side that embeds it calls tunnel_client_run whenever it is
  * woken. Loop thread. */
 #include "http/exchange.h"

@@ -1,5 +1,5 @@
 #pragma once
-/* The heads of data streams (wire/protocol.md §4.2, §10): a preamble of eight bytes, then
+/* The heads of data streams (docs/protocol.md §3.2, §8): a preamble of eight bytes, then
  * ConnectRequest or ConnectResponse as one Cap'n Proto frame. Bytes in, values out; views into the
  * frame. Any thread. */
 #include "base/buf.h"

@@ -45,7 +45,7 @@ static int head_open(struct connect_head *head, struct arena *arena, size_t fiel
     return head->items != NULL ? 0 : ERR_NOMEM;
 }
 
-/* The reference re-adds what an upgrade needs; these would be doubled (§10.1). */
+/* The reference re-adds what an upgrade needs; these would be doubled (docs/protocol.md §9.1). */
 static bool is_of_upgrade(struct slice name)
 {
     enum http1_name known = http1_name_of(name);

@@ -1,5 +1,5 @@
 #pragma once
-/* HTTP in the heads of data streams (wire/protocol.md §10.1, §10.2, §11): between struct request or
+/* HTTP in the heads of data streams (docs/protocol.md §8, §9): between struct request or
  * response of an exchange and bytes. Loop thread; what is read is copied into the exchange's arena.
  */
 #include "http/exchange.h"

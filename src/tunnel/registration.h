@@ -1,5 +1,5 @@
 #pragma once
-/* The calls of the control stream as values (wire/protocol.md §6, §8): RegistrationServer's
+/* The calls of the control stream as values (docs/protocol.md §5, §7): RegistrationServer's
  * parameters and results. Pure. */
 #include "base/text.h"
 #include "tunnel/rpc.h"

@@ -1,5 +1,5 @@
 #pragma once
-/* Cap'n Proto RPC, the level-1 subset that tunnels use (wire/protocol.md §7): one peer of a
+/* Cap'n Proto RPC, the level-1 subset that tunnels use (docs/protocol.md §6): one peer of a
  * connection, with one exported object and one imported. No I/O: bytes in, events and bytes out;
  * both roles in one, because both ends of a control stream answer what they get. Bounded:
  * RPC_CALLS_MAX calls under way in each direction. One thread. */
@@ -58,5 +58,6 @@ int rpc_answer(struct rpc *r, uint32_t id, uint16_t data_words, uint16_t pointer
 int rpc_answer_exception(struct rpc *r, uint32_t id, const char *text, struct buf *out)
     __attribute__((warn_unused_result));
 
-/* "rpc: shutdown" */
+/* Ends the conversation: the last message, with a reason for the peer's log. Needs no struct rpc.
+ */
 int rpc_abort(struct buf *out, const char *reason) __attribute__((warn_unused_result));

@@ -1,5 +1,5 @@
 #pragma once
-/* The connector's end of a data stream (wire/protocol.md §10, §11): the left side of one exchange.
+/* The connector's end of a data stream (docs/protocol.md §8, §9): the left side of one exchange.
  * Frees itself when the exchange is over. Loop thread. */
 #include "http/exchange.h"
 #include "net/stream.h"
