@@ -88,7 +88,8 @@ static void tell(struct connection *c, const char *text, nsec retry_in)
 static void fail(struct connection *c, int err, const char *why)
 {
     c->err = err;
-    (void)snprintf(c->why, sizeof c->why, "%s", why);
+    if (why != c->why)
+        (void)snprintf(c->why, sizeof c->why, "%s", why);
 }
 
 static void unwind(struct connection *c)
@@ -126,6 +127,7 @@ static void dial(struct connection *c)
 static void enroll(struct connection *c)
 {
     struct stream *s;
+    c->err = 0;
     quic_conn_local_addr(c->quic, &c->local);
     int r = quic_conn_open(c->quic, &c->task, &s);
     if (r == 0)
@@ -133,7 +135,9 @@ static void enroll(struct connection *c)
     if (r == 0)
         r = control_client_register(&c->control, c->conf.identity, c->conf.index, c->attempts,
                                     &c->local);
-    if (r < 0)
+    if (r == ERR_AGAIN)
+        fail(c, ERR_PROTO, "the edge allows no stream for the registration");
+    else if (r < 0)
         fail(c, r, err_text(r));
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + REGISTER_NSEC);
     task_wake(&c->task);
@@ -243,6 +247,10 @@ static bool check_quic(struct connection *c)
 
 static void check_registration(struct connection *c)
 {
+    if (c->err < 0) { /* it could not even be asked */
+        connection_on(c, EV_LOST);
+        return;
+    }
     int r = control_client_run(&c->control);
     if (c->control.registered == CONTROL_OK)
         connection_on(c, EV_ACCEPTED);

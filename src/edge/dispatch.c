@@ -237,6 +237,7 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
     char *hostname = hostname_of(ex);
     if (d == NULL || hostname == NULL ||
         forward_request(ex, h1_conn_peer(conn), h1_conn_scheme(conn)) < 0) {
+        ex->verdict.status = 431;
         exchange_fail(ex, ERR_LIMIT, HOP_EDGE,
                       "the request has too many or too large header fields");
         return;

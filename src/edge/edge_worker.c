@@ -239,6 +239,7 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     visitors_abort(w);
     h1_group_abort(&w->visitors);
     sessions_abort(w);
+    w->edge->endpoints[w->index] = NULL; /* packets that others still pass on are dropped */
     quic_endpoint_free(w->quic);
     w->quic = NULL;
     return 0;

@@ -10,15 +10,26 @@ char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
     return text;
 }
 
-/* X-Forwarded-For keeps what earlier proxies wrote and ends with the address that we saw. */
+/* X-Forwarded-For keeps what earlier proxies wrote, on however many lines, and ends with the
+ * address that we saw. */
 static int add_forwarded_for(struct exchange *ex, const char *ip)
 {
     static const struct slice NAME = { (const uint8_t *)"X-Forwarded-For", 15 };
-    const struct field *before = fields_get(&ex->request.fields, NAME);
-    if (before == NULL)
-        return fields_add(&ex->request.fields, NAME, slice_str(ip));
-    const char *both = arena_fmt(&ex->arena, "%.*s,%s", SLICE_FMT(before->value), ip);
-    return both != NULL ? fields_set(&ex->request.fields, NAME, slice_str(both)) : ERR_NOMEM;
+    struct fields *f = &ex->request.fields;
+    const char *all = NULL;
+    for (size_t i = 0; i < f->count; i++) {
+        if (!slice_eq_nocase(f->lines[i].name, NAME))
+            continue;
+        struct slice value = f->lines[i].value;
+        all = all == NULL ? arena_str(&ex->arena, value)
+                          : arena_fmt(&ex->arena, "%s,%.*s", all, SLICE_FMT(value));
+        if (all == NULL)
+            return ERR_NOMEM;
+    }
+    if (all == NULL)
+        return fields_add(f, NAME, slice_str(ip));
+    all = arena_fmt(&ex->arena, "%s,%s", all, ip);
+    return all != NULL ? fields_set(f, NAME, slice_str(all)) : ERR_NOMEM;
 }
 
 int forward_request(struct exchange *ex, const struct addr *visitor, const char *scheme)

@@ -83,7 +83,7 @@ enum quic_state quic_conn_state(const struct quic_conn *c);
 
 struct quic_why {
     int err; /* ERR_CLOSED (peer closed), ERR_TIMEOUT (idle or handshake), ERR_CERT, ERR_TLS,
-                ERR_REFUSED, ERR_RESET (stateless reset), ERR_PROTO, ERR_CANCELED (we closed) */
+                ERR_REFUSED, ERR_RESET (stateless reset), ERR_PROTO; ERR_CLOSED also when we closed */
     bool is_application; /* the code is the application's */
     uint64_t code;       /* error code on the wire */
     char text[128];      /* for a human: the peer's reason or the library's */
@@ -98,7 +98,7 @@ int quic_conn_accept(struct quic_conn *c, struct task *owner, struct stream **re
  * woken when it does). */
 int quic_conn_open(struct quic_conn *c, struct task *owner, struct stream **ret)
     __attribute__((warn_unused_result));
-/* Sends CONNECTION_CLOSE with an application code; every stream ends with ERR_CANCELED. */
+/* Sends CONNECTION_CLOSE with an application code; every stream ends with ERR_CLOSED. */
 void quic_conn_close(struct quic_conn *c, uint64_t code, const char *reason);
 /* The owner lets go (the streams must have been released or abort now). A connection that is open
  * is closed with code 0. NULL is accepted. */

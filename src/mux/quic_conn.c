@@ -248,7 +248,7 @@ void quic_conn_close(struct quic_conn *c, uint64_t code, const char *reason)
     ngtcp2_ccerr_default(&ccerr);
     ngtcp2_ccerr_set_application_error(&ccerr, code, (const uint8_t *)reason, strlen(reason));
     send_close(c, &ccerr);
-    struct quic_why why = { .err = ERR_CANCELED, .is_application = true, .code = code };
+    struct quic_why why = { .err = ERR_CLOSED, .is_application = true, .code = code };
     quic_conn_ended(c, &why);
 }
 

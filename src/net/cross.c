@@ -9,7 +9,7 @@
 
 /* The two ends share one counted block with a half for each; each half belongs to its own loop's
  * thread, and mail is the only way from one to the other. */
-enum kind { CROSS_OPEN, CROSS_DATA, CROSS_CREDIT, CROSS_FINISH, CROSS_ABORT };
+enum kind { CROSS_OPEN, CROSS_DATA, CROSS_CREDIT, CROSS_FINISH, CROSS_STOP, CROSS_ABORT };
 
 struct half {
     struct stream stream;
@@ -22,6 +22,7 @@ struct half {
     size_t out_room;  /* may yet be sent */
     bool is_full, is_finished, is_in_over, is_released;
     int err;
+    int out_err; /* the other side reads no more: what it sent may still be read */
 };
 
 struct shared {
@@ -148,6 +149,10 @@ static void note_deliver(struct mail *m)
         h->is_in_over = true;
         task_wake(h->stream.owner);
         break;
+    case CROSS_STOP:
+        h->out_err = ERR_CLOSED;
+        task_wake(h->stream.owner);
+        break;
     case CROSS_ABORT:
         die(h, n->why);
         break;
@@ -181,6 +186,8 @@ static int cross_write(struct stream *s, struct buf *from)
     struct half *h = half_of(s);
     if (h->err < 0)
         return h->err;
+    if (h->out_err < 0)
+        return h->out_err;
     if (h->is_finished)
         return ERR_CLOSED;
     if (h->out_room > 0 && !buf_is_empty(from)) {
@@ -216,9 +223,10 @@ static void cross_abort(struct stream *s, int why)
 static void cross_release(struct stream *s)
 {
     struct half *h = half_of(s);
-    if (!h->is_finished || !(h->is_in_over || h->err < 0))
-        if (!h->is_finished)
-            cross_abort(s, ERR_CLOSED);
+    if (!h->is_finished)
+        cross_abort(s, ERR_CLOSED);
+    else if (!h->is_in_over && h->err == 0)
+        post(h, note_new(h), CROSS_STOP); /* or its writer would wait for our reading for ever */
     h->stream.owner = NULL;
     h->is_released = true;
     buf_drop(&h->in, buf_len(&h->in));

@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/limits.h"
 
+#define LATE_ROUNDS_MAX 8 /* of ordinary tasks that a late one lets pass, for larger batches */
+
 static void on_idle(uv_idle_t *handle)
 {
     (void)handle; /* its presence alone keeps the poll from sleeping */
@@ -26,17 +28,44 @@ static void reap_all(struct loop *l)
     }
 }
 
-/* Runs tasks, then one late task, and so on until none is left or the turn's share is used up. */
-static void drain(struct loop *l)
+/* Runs what waits in a queue now, not what is woken meanwhile. Returns how many ran. */
+static unsigned run_queue(struct list *queue)
 {
-    for (unsigned step = 0; step < RUN_STEP; step++) {
-        struct list *node = list_pop(&l->tasks);
-        if (node == NULL)
-            node = list_pop(&l->late);
-        if (node == NULL)
-            break;
+    struct list batch;
+    unsigned count = 0;
+    list_init(&batch);
+    list_splice(&batch, queue);
+    for (struct list *node = list_pop(&batch); node != NULL; node = list_pop(&batch), count++) {
         struct task *t = container_of(node, struct task, node);
         t->run(t);
+    }
+    return count;
+}
+
+static unsigned run_one(struct list *queue)
+{
+    struct list *node = list_pop(queue);
+    if (node == NULL)
+        return 0;
+    struct task *t = container_of(node, struct task, node);
+    t->run(t);
+    return 1;
+}
+
+/* Rounds of ordinary tasks, then one late task, and so on until none is left or the turn's share is
+ * used up. Late tasks wait only so long for ordinary ones that keep waking themselves: what was
+ * queued must go out. */
+static void drain(struct loop *l)
+{
+    for (unsigned step = 0; step < RUN_STEP;) {
+        unsigned ran = run_queue(&l->tasks);
+        if (list_is_empty(&l->tasks) || ++l->rounds_without_late >= LATE_ROUNDS_MAX) {
+            l->rounds_without_late = 0;
+            ran += run_one(&l->late);
+        }
+        if (ran == 0)
+            break;
+        step += ran;
     }
     reap_all(l);
     bool is_empty = list_is_empty(&l->tasks) && list_is_empty(&l->late);

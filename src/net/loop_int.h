@@ -11,6 +11,7 @@ struct loop {
     uv_check_t check;     /* after polling: runs what events woke */
     uv_idle_t idle;       /* keeps the poll from sleeping while tasks wait */
     struct list tasks, late, reapers, lingerers;
+    unsigned rounds_without_late;
     bool is_idle_on, is_stopping;
     nsec now;
     struct chunk_pool *chunks;

@@ -6,11 +6,13 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "net/addr.h"
+#include "net/loop_int.h"
 #include "net/tls_int.h"
 
 #define RAW_BYTES_MAX (64 * 1024)
 #define RECORD_BYTES  16384
 #define NAME_BYTES    (HOSTNAME_BYTES_MAX + 1)
+#define LINGER_NSEC   (30 * NSEC_PER_SEC)
 
 struct tls {
     struct stream stream;
@@ -22,6 +24,9 @@ struct tls {
     struct buf in, out; /* records, as they travel */
     uint64_t pulled;    /* bytes of records that GnuTLS has taken */
     bool is_ready, is_eof, is_finished, is_full;
+    bool is_released; /* what was written is still delivered, for LINGER_NSEC at most */
+    struct deadline linger;
+    struct lingerer lingerer;
     int err;               /* why it is dead; 0 while it lives */
     int under_err;         /* what the stream below said */
     char name[NAME_BYTES]; /* verified, or the client's SNI */
@@ -31,6 +36,8 @@ struct tls {
 };
 
 static const struct stream_ops TLS_OPS;
+
+static void tls_free(struct tls *t);
 
 static struct tls *tls_of(const struct stream *s)
 {
@@ -156,15 +163,32 @@ static void handshake(struct tls *t)
     }
     if (r == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR)
         explain_certificate(t);
+    (void)gnutls_alert_send_appropriate(t->session, r); /* the peer learns why, if it still can */
     (void)translate(t, r);
+}
+
+/* Ends the direction below once everything is out. */
+static void finish_under(struct tls *t)
+{
+    if (flush(t) == 0)
+        stream_finish(t->under);
 }
 
 static void tls_run(struct task *task)
 {
     struct tls *t = container_of(task, struct tls, task);
+    bool is_late = deadline_take(&t->linger);
     if (t->err == 0 && !t->is_ready)
         handshake(t);
-    (void)flush(t);
+    if (t->is_finished)
+        finish_under(t);
+    else
+        (void)flush(t);
+    if (t->is_released) {
+        if (is_late || t->under_err < 0 || buf_is_empty(&t->out))
+            tls_free(t);
+        return;
+    }
     if (t->is_full && buf_len(&t->out) < RAW_BYTES_MAX / 2)
         t->is_full = false;
     task_wake(t->stream.owner);
@@ -184,7 +208,7 @@ static int record_error(struct tls *t, ssize_t n)
 static int tls_read(struct stream *s, struct buf *to, size_t max)
 {
     struct tls *t = tls_of(s);
-    size_t total = 0;
+    size_t total = 0, out_before = buf_len(&t->out);
     if (t->err < 0)
         return t->err;
     if (t->is_eof)
@@ -218,7 +242,7 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
         int r = n == 0 ? ERR_EOF : record_error(t, n);
         if (r == 0)
             continue;
-        if (!buf_is_empty(&t->out))
+        if (buf_len(&t->out) > out_before)
             task_wake(&t->task); /* what GnuTLS had to say: key updates, alerts */
         return total > 0 ? 0 : r;
     }
@@ -267,14 +291,14 @@ static void tls_finish(struct stream *s)
     t->is_finished = true;
     if (t->is_ready)
         (void)gnutls_bye(t->session, GNUTLS_SHUT_WR);
-    if (flush(t) == 0)
-        stream_finish(t->under);
+    finish_under(t);
 }
 
 static void tls_abort(struct stream *s, int why)
 {
     struct tls *t = tls_of(s);
     (void)die(t, why < 0 ? why : ERR_CLOSED);
+    t->under_err = t->err; /* nothing can be sent any more */
     stream_abort(t->under, why);
 }
 
@@ -288,16 +312,38 @@ static void reap(struct reaper *r)
     free(t);
 }
 
+static void tls_free(struct tls *t)
+{
+    stream_release(t->under);
+    list_remove(&t->lingerer.node);
+    deadline_clear(&t->linger);
+    task_done(&t->task);
+    loop_reap(t->loop, &t->reaper, reap);
+}
+
+static void tls_linger_end(struct lingerer *l)
+{
+    tls_free(container_of(l, struct tls, lingerer));
+}
+
 static void tls_release(struct stream *s)
 {
     struct tls *t = tls_of(s);
+    t->stream.owner = NULL;
+    t->is_released = true;
     if (!t->is_finished && t->err == 0)
-        stream_abort(t->under, ERR_CLOSED);
-    else if (t->is_finished && flush(t) == 0)
-        stream_finish(t->under);
-    stream_release(t->under);
-    task_done(&t->task);
-    loop_reap(t->loop, &t->reaper, reap);
+        tls_abort(s, ERR_CLOSED);
+    if (t->under_err == 0) {
+        /* After a failed handshake the alert is delivered like any last words. */
+        t->is_finished = true;
+        finish_under(t);
+    }
+    if (t->under_err < 0 || buf_is_empty(&t->out)) {
+        tls_free(t);
+        return;
+    }
+    loop_linger(t->loop, &t->lingerer, tls_linger_end);
+    deadline_set(&t->linger, &t->task, loop_now(t->loop) + LINGER_NSEC);
 }
 
 static const struct stream_ops TLS_OPS = {
@@ -358,6 +404,7 @@ static int tls_new(struct loop *loop, struct tls_creds *creds, struct slice name
     t->loop = loop;
     t->creds = tls_creds_ref(creds);
     t->under = under;
+    list_init(&t->lingerer.node);
     buf_init(&t->in, loop_chunks(loop), RAW_BYTES_MAX);
     buf_init(&t->out, loop_chunks(loop), RAW_BYTES_MAX);
     int r = configure(t);

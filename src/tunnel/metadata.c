@@ -262,7 +262,7 @@ static int fill_request(struct exchange *ex, const struct connect_head *head, co
     q->target = head->type == CONNECT_TCP ? head->dest : target_of(head->dest);
     if (head->type != CONNECT_TCP && !target_is_valid(q->target))
         return invalid(ret_text, "malformed request target");
-    if (q->target.p[0] == '?') {
+    if (q->target.n > 0 && q->target.p[0] == '?') {
         const char *target = arena_fmt(&ex->arena, "/%.*s", SLICE_FMT(q->target));
         if (target == NULL)
             return ERR_NOMEM;

@@ -91,6 +91,15 @@ def test_downloads_at_once_share_the_tunnel_and_memory_stays_flat(bulk):
         assert [int(run.communicate(timeout=300)[0]) for run in runs] == [BULK // 16] * 8
 
 
+@pytest.mark.parametrize("ending", ["keep-alive", "close"])
+def test_a_slow_visitor_over_tls_gets_everything(bulk, ending):
+    url = f"https://{bulk.host}:{bulk.edge.port('https')}/12000000"
+    run = subprocess.run(["curl", "-sSk", "--resolve", f"{bulk.host}:{bulk.edge.port('https')}:127.0.0.1", "-o", "/dev/null",
+                          "--limit-rate", "8M", "-H", f"Connection: {ending}", "-w", "%{size_download}", url], capture_output=True,
+                         text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (0, "12000000"), run.stderr
+
+
 def test_a_visitor_that_does_not_read_stalls_the_origin_and_nobody_else(bulk, bulk_origin):
     target = f"/{8 << 30}/{bulk.kind}"
     with Flat(bulk), socket.socket() as visitor:

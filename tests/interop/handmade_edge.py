@@ -42,7 +42,7 @@ class Registrar(wire.SCHEMA.RegistrationServer.Server):
 
 
 class HandmadeEdge:
-    def __init__(self, where, names=("quic.cftunnel.com",), alpn=ALPN):
+    def __init__(self, where, names=("quic.cftunnel.com",), alpn=ALPN, streams=None):
         self.ca = where / "handmade-ca.pem"
         self_signed(self.ca, where / "handmade-key.pem", list(names))
         self.loop = Loop()
@@ -52,10 +52,12 @@ class HandmadeEdge:
         self.faults = []
         configuration = QuicConfiguration(is_client=False, alpn_protocols=[alpn], idle_timeout=20, max_datagram_frame_size=16383)
         configuration.load_cert_chain(str(self.ca), str(where / "handmade-key.pem"))
-        self.run(self._open(configuration))
+        self.run(self._open(configuration, streams))
 
-    async def _open(self, configuration):
+    async def _open(self, configuration, streams):
         def protocol(quic, stream_handler=None):
+            if streams is not None:
+                quic._local_max_streams_bidi.value = streams  # what the connector may open
             peer = Peer(quic)
             peer.on_stream = self.control
             self.peers.append(peer)

@@ -83,6 +83,14 @@ def test_a_refused_connector_tells_and_comes_back(lone, tmp_path, refusal):
     stop_clean(program)
 
 
+def test_an_edge_that_allows_no_stream_is_told_of(origin, tmp_path):
+    edge = HandmadeEdge(tmp_path, streams=0)
+    program = start_connector(edge, tmp_path, "http_status:204", is_awaited=False)
+    program.wait_for("allows no stream")
+    stop_clean(program)
+    edge.stop()
+
+
 # ---- requests ----
 
 @pytest.mark.parametrize("is_bytewise", [False, True], ids=["whole", "bytewise"])

@@ -102,6 +102,20 @@ TEST(what_a_late_task_wakes_runs_before_the_next_late_one)
     loop_free(l);
 }
 
+TEST(tasks_that_keep_waking_themselves_hold_late_ones_back_for_a_while_only)
+{
+    struct loop *l = open_loop();
+    struct scribe late = { .letter = 'L' }, busy = { .letter = 'x', .again = 30 };
+    task_init_late(&late.task, l, scribe_run);
+    task_init(&busy.task, l, scribe_run);
+    task_wake(&late.task);
+    task_wake(&busy.task);
+    loop_turn(l, 0);
+    const char *at = strchr(script, 'L');
+    CHECK(at != NULL && at - script > 1 && at - script < 30);
+    loop_free(l);
+}
+
 TEST(a_task_that_is_done_does_not_run_and_may_be_freed)
 {
     struct loop *l = open_loop();
@@ -127,4 +141,5 @@ TESTS(RUN(a_task_that_is_woken_twice_runs_once),
       RUN(a_task_that_wakes_itself_goes_to_the_end_of_the_queue),
       RUN(late_tasks_run_after_all_the_others),
       RUN(what_a_late_task_wakes_runs_before_the_next_late_one),
+      RUN(tasks_that_keep_waking_themselves_hold_late_ones_back_for_a_while_only),
       RUN(a_task_that_is_done_does_not_run_and_may_be_freed))
