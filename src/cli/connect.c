@@ -124,9 +124,8 @@ static int take_trust(struct run *r, const struct credential *cred)
 
 static int take_identity(struct run *r, const struct credential *cred)
 {
-    static const char *const ALWAYS[] = { "allow_remote_config", "serialized_headers",
-                                          "support_datagram_v2", "support_quic_eof",
-                                          "management_logs" };
+    /* What is served, and no more: an edge must not hand over what would be lost. */
+    static const char *const ALWAYS[] = { "serialized_headers", "support_quic_eof" };
     struct cli *c = r->cli;
     size_t n = 0;
     for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
