@@ -318,13 +318,15 @@ static void run_control(struct session *s)
     struct rpc_event event;
     while (stream_read(s->control, &s->in, READ_STEP_BYTES) == 0)
         continue;
-    for (unsigned step = 0; step < RPC_CALLS_MAX && rpc_next(s->rpc, &s->in, &s->out, &event) == 0;
-         step++) {
+    unsigned step = 0;
+    for (; step < RPC_CALLS_MAX && rpc_next(s->rpc, &s->in, &s->out, &event) == 0; step++) {
         if (event.kind == RPC_CALL)
             on_call(s, &event);
         if (event.kind == RPC_OVER || s->state == SESSION_OVER)
             break;
     }
+    if (step == RPC_CALLS_MAX)
+        task_wake(&s->task); /* the rest in another step */
     if (s->state != SESSION_OVER && !buf_is_empty(&s->out))
         (void)!stream_write(s->control, &s->out);
 }
