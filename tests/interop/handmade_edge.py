@@ -11,6 +11,7 @@ import wire
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 from conftest import Program, connector_command, token_of
+from hello_retry import allow_retry
 from nginx import self_signed
 from peer import ALPN, Loop, Peer, hang_up, pipe_for_rpc
 
@@ -58,6 +59,7 @@ class HandmadeEdge:
         def protocol(quic, stream_handler=None):
             if streams is not None:
                 quic._local_max_streams_bidi.value = streams  # what the connector may open
+            allow_retry(quic)
             peer = Peer(quic)
             peer.on_stream = self.control
             self.peers.append(peer)
