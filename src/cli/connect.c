@@ -11,10 +11,12 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/local_http.h"
+#include "codec/http1_names.h"
 #include "codec/uri.h"
 #include "connector/connector.h"
 #include "crypto/keyfile.h"
 #include "crypto/random.h"
+#include "http/fields.h"
 #include "net/resolve.h"
 
 #define EDGE_PORT    7844
@@ -122,6 +124,33 @@ static int take_trust(struct run *r, const struct credential *cred)
 
 /* ---- what is announced ---- */
 
+/* --tag NAME=VALUE becomes a field for origins. */
+static int take_tags(struct run *r)
+{
+    struct cli *c = r->cli;
+    size_t n = 0;
+    for (size_t i = 0; i < c->o.tag.count && i < TAGS_MAX; i++) {
+        struct slice pair = slice_str(c->o.tag.items[i]);
+        size_t at = slice_find(pair, '=');
+        struct slice name = slice_sub(pair, 0, at), value = slice_sub(pair, at + 1, SIZE_MAX);
+        if (at == 0 || at == pair.n)
+            return fault_set(&c->fault, ERR_INVALID, "--tag %s: NAME=VALUE is wanted",
+                             c->o.tag.items[i]);
+        if (!field_name_is_valid(name) || !field_value_is_valid(value))
+            return fault_set(&c->fault, ERR_INVALID,
+                             "--tag %s: name and value must be those of a header field",
+                             c->o.tag.items[i]);
+        char *field = arena_fmt(&c->arena, "Cf-Warp-Tag-%.*s", SLICE_FMT(name));
+        if (field == NULL)
+            return fault_set(&c->fault, ERR_NOMEM, "out of memory");
+        http1_name_canonicalise((uint8_t *)field, strlen(field));
+        r->tags[n++] = field;
+        r->tags[n++] = arena_str(&c->arena, value);
+    }
+    r->conf.tags = r->tags;
+    return 0;
+}
+
 static int take_identity(struct run *r, const struct credential *cred)
 {
     /* What is served, and no more: an edge must not hand over what would be lost. */
@@ -148,18 +177,17 @@ static int take_identity(struct run *r, const struct credential *cred)
 #endif
     };
     random_uuid(&r->conf.identity.connector);
-    n = 0;
-    for (size_t i = 0; i < c->o.tag.count && i < TAGS_MAX; i++) {
-        struct slice pair = slice_str(c->o.tag.items[i]);
-        size_t at = slice_find(pair, '=');
-        if (at == 0 || at == pair.n)
-            return fault_set(&c->fault, ERR_INVALID, "--tag %s: NAME=VALUE is wanted",
-                             c->o.tag.items[i]);
-        r->tags[n++] = arena_str(&c->arena, slice_sub(pair, 0, at));
-        r->tags[n++] = arena_str(&c->arena, slice_sub(pair, at + 1, SIZE_MAX));
-    }
-    r->conf.tags = r->tags;
-    return 0;
+    return take_tags(r);
+}
+
+static int take_warp_routing(struct run *r)
+{
+    struct cli *c = r->cli;
+    warp_routing_defaults(&r->conf.warp);
+    int e = warp_routing_from_yaml(c->file, c->file_path, &r->conf.warp, &c->fault);
+    if (opt_source_of(&c->table, "max-active-flows") != OPT_FROM_DEFAULT)
+        r->conf.warp.max_flows = (uint64_t)c->o.max_flows;
+    return e;
 }
 
 /* ---- signals and news ---- */
@@ -241,6 +269,9 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e < 0)
         return e;
     r->conf.ingress = ingress;
+    e = take_warp_routing(r);
+    if (e < 0)
+        return e;
     e = connector_start(r->loop, &r->conf, &r->task, &r->connector);
     if (e < 0)
         return fault_set(&c->fault, e, "the connector could not be started: %s", err_text(e));

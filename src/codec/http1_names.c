@@ -105,6 +105,18 @@ bool http1_is_host(struct slice s)
     return host_port_parse(s, &parts) == 0;
 }
 
+void http1_name_canonicalise(uint8_t *name, size_t n)
+{
+    bool upper = true;
+    for (size_t i = 0; i < n; i++) {
+        if (upper && name[i] >= 'a' && name[i] <= 'z')
+            name[i] = (uint8_t)(name[i] - 0x20);
+        else if (!upper && name[i] >= 'A' && name[i] <= 'Z')
+            name[i] = (uint8_t)(name[i] | 0x20);
+        upper = name[i] == '-';
+    }
+}
+
 bool http1_list_next(struct slice *rest, struct slice *ret)
 {
     struct slice member;

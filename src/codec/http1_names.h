@@ -76,6 +76,8 @@ bool http1_is_value(struct slice s);
  * in a DNS name but to make two readers disagree. */
 bool http1_is_host(struct slice s);
 
+/* X-Foo-Bar: the case that the tunnel's reference gives to names. In place. */
+void http1_name_canonicalise(uint8_t *name, size_t n);
 /* Next member of a comma separated list (RFC 9110 §5.6.1), trimmed; empty members are passed over.
  * Start with the whole value; false at the end. */
 bool http1_list_next(struct slice *rest, struct slice *ret);

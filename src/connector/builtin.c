@@ -13,7 +13,6 @@ void builtin_status(struct exchange *ex, unsigned status)
         exchange_fail(ex, ERR_NOMEM, HOP_CONNECTOR, NULL);
         return;
     }
-    r->has_length = status >= 200 && status != 204 && status != 304;
     exchange_respond(ex, r);
     body_end(&ex->down);
 }

@@ -26,6 +26,7 @@ struct connector {
     unsigned worker_count, count;
     struct connector_worker *workers;
     struct connector_status status[TUNNEL_CONNECTIONS_MAX];
+    struct flow_limit flows;
     bool are_others_started, is_draining;
 };
 
@@ -151,8 +152,15 @@ static int worker_init(void *ctx, struct loop *loop)
     struct connector_worker *w = ctx;
     struct connector_conf *conf = &w->connector->conf;
     w->loop = loop;
-    return serve_init(&w->serve, loop, conf->ingress, w->metrics, conf->tags,
-                      &conf->identity.connector);
+    struct serve_conf serve = {
+        .ingress = conf->ingress,
+        .metrics = w->metrics,
+        .tags = conf->tags,
+        .connector = &conf->identity.connector,
+        .warp = &conf->warp,
+        .flows = &w->connector->flows,
+    };
+    return serve_init(&w->serve, loop, &serve);
 }
 
 static void worker_done(void *ctx)
@@ -170,6 +178,7 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     c->loop = loop;
     c->owner = owner;
     c->conf = *conf;
+    c->flows.max = conf->warp.max_flows;
     c->count =
         conf->connections < conf->edge_count ? conf->connections : (unsigned)conf->edge_count;
     (void)quic_creds_ref(conf->creds);

@@ -15,7 +15,8 @@ struct connector_conf {
     size_t edge_count;
     struct addr bind;        /* size 0 = any */
     struct ingress *ingress; /* counted */
-    const char *const *tags;
+    struct warp_routing warp;
+    const char *const *tags; /* field name, value, …, NULL; borrowed while the connector lives */
     unsigned retries;
     nsec grace;
 };

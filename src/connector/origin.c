@@ -130,18 +130,27 @@ static void take_from_idle(struct origin_conn *c)
 
 /* ---- dialling ---- */
 
-static int failed(struct origin_conn *c, int err, const char *what)
+/* `what` is what was tried, `how` the step that failed ("connect: "), in the reference's words. */
+static int failed(struct origin_conn *c, int err, const char *what, const char *how)
 {
+    const struct origin_target *t = &c->target;
+    bool is_ipv6 = slice_find(t->host, ':') < t->host.n;
     c->stage = ORIGIN_FAILED;
     c->err = err;
     deadline_clear(&c->deadline);
-    if (c->target.is_unix)
-        (void)snprintf(c->failure, sizeof c->failure, "%s unix %.*s: %s", what,
-                       SLICE_FMT(c->target.host), err_text(err));
+    if (t->is_unix)
+        (void)snprintf(c->failure, sizeof c->failure, "%s %.*s: %s%s", what, SLICE_FMT(t->host),
+                       how, err_text(err));
     else
-        (void)snprintf(c->failure, sizeof c->failure, "%s %.*s:%u: %s", what,
-                       SLICE_FMT(c->target.host), c->target.port, err_text(err));
+        (void)snprintf(c->failure, sizeof c->failure, "%s %s%.*s%s:%u: %s%s", what,
+                       is_ipv6 ? "[" : "", SLICE_FMT(t->host), is_ipv6 ? "]" : "", t->port, how,
+                       err_text(err));
     return err;
+}
+
+static int failed_to_connect(struct origin_conn *c, int err)
+{
+    return failed(c, err, c->target.is_unix ? "dial unix" : "dial tcp", "connect: ");
 }
 
 static int connect_next(struct origin_conn *c)
@@ -155,7 +164,7 @@ static int connect_next(struct origin_conn *c)
             return 0;
         }
     }
-    return failed(c, r, "dial tcp");
+    return failed_to_connect(c, r);
 }
 
 static int start(struct origin_conn *c)
@@ -165,7 +174,7 @@ static int start(struct origin_conn *c)
     if (t->is_unix) {
         c->addr_count = 1;
         int r = addr_unix(t->host, &c->addrs[0]);
-        return r < 0 ? failed(c, r, "dial") : connect_next(c);
+        return r < 0 ? failed(c, r, "dial unix", "") : connect_next(c);
     }
     if (addr_parse_ip(t->host, t->port, &c->addrs[0]) == 0) {
         c->addr_count = 1;
@@ -173,7 +182,7 @@ static int start(struct origin_conn *c)
     }
     c->stage = ORIGIN_RESOLVING;
     int r = resolve_start(c->pool->loop, t->host, t->port, c->owner, &c->resolve);
-    return r < 0 ? failed(c, r, "look up") : 0;
+    return r < 0 ? failed(c, r, "look up", "") : 0;
 }
 
 int origin_open(struct origin_pool *p, const struct origin_target *target, bool fresh,
@@ -215,7 +224,7 @@ static int run_resolving(struct origin_conn *c)
         return r;
     resolve_free(c->resolve);
     c->resolve = NULL;
-    return r < 0 ? failed(c, r, "look up") : connect_next(c);
+    return r < 0 ? failed(c, r, "look up", "") : connect_next(c);
 }
 
 /* Nothing is read: reading nothing tells whether the stream lives. */
@@ -236,7 +245,7 @@ static int run_connecting(struct origin_conn *c)
     if (r < 0 && r != ERR_AGAIN) {
         stream_release(c->tcp);
         c->tcp = NULL;
-        return c->addr_at < c->addr_count ? connect_next(c) : failed(c, r, "dial tcp");
+        return c->addr_at < c->addr_count ? connect_next(c) : failed_to_connect(c, r);
     }
     if (c->target.tls == NULL) {
         c->stream = c->tcp;
@@ -246,7 +255,7 @@ static int run_connecting(struct origin_conn *c)
     }
     r = tls_connect(c->pool->loop, c->target.tls, c->target.tls_name, c->tcp, c->owner, &c->stream);
     if (r < 0)
-        return failed(c, r, "tls");
+        return failed(c, r, "tls", "");
     c->tcp = NULL;
     c->stage = ORIGIN_HANDSHAKE;
     deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + c->target.tls_timeout);
@@ -262,7 +271,7 @@ static int run_handshake(struct origin_conn *c)
     int r = probe(c, c->stream);
     if (r == 0 || r == ERR_AGAIN)
         return ERR_AGAIN;
-    (void)failed(c, r, "tls");
+    (void)failed(c, r, "tls", "");
     if (tls_failure(c->stream)[0] != 0)
         (void)snprintf(c->failure, sizeof c->failure, "tls %.*s:%u: %s", SLICE_FMT(c->target.host),
                        c->target.port, tls_failure(c->stream));
@@ -272,7 +281,7 @@ static int run_handshake(struct origin_conn *c)
 int origin_run(struct origin_conn *c)
 {
     if (c->stage != ORIGIN_READY && deadline_take(&c->deadline))
-        return failed(c, ERR_TIMEOUT, c->stage == ORIGIN_HANDSHAKE ? "tls" : "dial tcp");
+        return failed(c, ERR_TIMEOUT, c->stage == ORIGIN_HANDSHAKE ? "tls" : "dial tcp", "");
     for (;;) {
         enum origin_stage before = c->stage;
         int r = 0;

@@ -3,12 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "http/h1_client.h"
-
-/* The reference's words: edges and people look for them (docs/protocol.md §10). */
-#define UNREACHABLE                                                                                \
-    "Unable to reach the origin service. The service may be down or it may not be responding to "  \
-    "traffic from "                                                                                \
-    "cloudflared: "
+#include "tunnel/metadata.h"
 
 struct origin_call {
     struct task task;
@@ -43,11 +38,11 @@ static void leave(struct origin_call *c)
 static void fail(struct origin_call *c, int err, const char *what)
 {
     struct exchange *ex = c->ex;
-    const char *text = arena_fmt(&ex->arena, UNREACHABLE "%s", what);
+    const char *text = arena_fmt(&ex->arena, TUNNEL_UNREACHABLE "%s", what);
     metric_add(c->serve->metrics, SERVE_errors, 1);
     log_warn("origin failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
              LSTR("why", what));
-    exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : UNREACHABLE);
+    exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : TUNNEL_UNREACHABLE);
     leave(c);
 }
 

@@ -8,6 +8,7 @@
 #include "connector/builtin.h"
 #include "connector/origin.h"
 #include "connector/origin_call.h"
+#include "connector/tcp_flow.h"
 
 static const struct metric_desc METRICS[] = {
 #define METRIC(k, field, n, l, h) { .name = n, .help = h, .kind = METRIC_##k, .labels = l },
@@ -31,11 +32,8 @@ static void release_ingress(void *i)
 static int add_tags(struct serve *s, struct exchange *ex)
 {
     int r = 0;
-    for (const char *const *tag = s->tags; tag != NULL && tag[0] != NULL && r == 0; tag += 2) {
-        const char *name = arena_fmt(&ex->arena, "Cf-Warp-Tag-%s", tag[0]);
-        r = name != NULL ? fields_add(&ex->request.fields, slice_str(name), slice_str(tag[1]))
-                         : ERR_NOMEM;
-    }
+    for (const char *const *tag = s->tags; tag != NULL && tag[0] != NULL && r == 0; tag += 2)
+        r = fields_add(&ex->request.fields, slice_str(tag[0]), slice_str(tag[1]));
     return r == 0
                ? fields_add(&ex->request.fields, SLICE("Cf-Warp-Tag-Id"), slice_str(s->connector))
                : r;
@@ -48,6 +46,14 @@ static int set_host(struct exchange *ex, const struct origin_request *o)
     int r = fields_set(&ex->request.fields, SLICE("X-Forwarded-Host"), ex->request.host);
     ex->request.host = o->host_header;
     return r;
+}
+
+/* What an upgrade says besides; Connection and Upgrade are the codec's. */
+static int set_upgrade(struct exchange *ex)
+{
+    if (ex->request.upgrade != UPGRADE_WEBSOCKET)
+        return 0;
+    return fields_set(&ex->request.fields, SLICE("Sec-Websocket-Version"), SLICE("13"));
 }
 
 static struct slice tls_name_of(struct exchange *ex, const struct rule *rule)
@@ -87,6 +93,8 @@ static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *
         .release = release_ingress,
     };
     int r = add_tags(s, ex);
+    if (r == 0)
+        r = set_upgrade(ex);
     if (r == 0 && !opts.target.is_unix)
         r = set_host(ex, o);
     if (rule->tls != NULL)
@@ -113,14 +121,28 @@ static struct slice decoded_path(struct exchange *ex)
     return slice_of(copy.p, n);
 }
 
+/* A rule that wants a token of Access (wire/protocol.md §20). Tokens cannot be checked here yet, so
+ * nothing passes: neither what has none nor what shows one. True when the exchange is answered. */
+static bool stop_at_access(struct exchange *ex, const struct rule *rule)
+{
+    if (!rule->request.access_required)
+        return false;
+    if (fields_get(&ex->request.fields, SLICE("Cf-Access-Jwt-Assertion")) == NULL)
+        builtin_status(ex, 403);
+    else
+        exchange_fail(ex, ERR_UNSUPPORTED, HOP_CONNECTOR,
+                      "error while processing middleware handler AccessJWTValidator: this "
+                      "connector cannot verify tokens yet");
+    return true;
+}
+
 static void route(void *ctx, struct exchange *ex, enum connect_type type)
 {
     struct serve *s = ctx;
     metric_add(s->metrics, SERVE_requests, 1);
     metric_add(s->metrics, SERVE_concurrent, 1);
     if (type == CONNECT_TCP) {
-        exchange_fail(ex, ERR_UNSUPPORTED, HOP_CONNECTOR,
-                      "private routing is not offered by this connector yet");
+        tcp_flow_attach(s, ex);
         return;
     }
     size_t index = ingress_match(s->ingress, ex->request.host, decoded_path(ex));
@@ -129,6 +151,8 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
               LSLICE("target", ex->request.target), LU64("rule", index),
               LSLICE("service", rule->service.text));
     ex->at.routed = loop_now(s->loop);
+    if (stop_at_access(ex, rule))
+        return;
     switch (rule->service.kind) {
     case SERVICE_HTTP:
     case SERVICE_UNIX:
@@ -159,14 +183,18 @@ static void done(void *ctx, const struct exchange *ex)
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);
 }
 
-int serve_init(struct serve *s, struct loop *loop, struct ingress *ingress,
-               struct metric_set *metrics, const char *const *tags, const struct uuid *connector)
+int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf)
 {
     *s = (struct serve){
-        .loop = loop, .ingress = ingress_ref(ingress), .metrics = metrics, .tags = tags
+        .loop = loop,
+        .ingress = ingress_ref(conf->ingress),
+        .metrics = conf->metrics,
+        .tags = conf->tags,
+        .warp = conf->warp,
+        .flows = conf->flows,
     };
     s->origins = origin_pool_new(loop);
-    (void)uuid_text(connector, s->connector);
+    (void)uuid_text(conf->connector, s->connector);
     tunnel_server_group_init(&s->streams, loop, s);
     s->streams.route = route;
     s->streams.done = done;

@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "base/text.h"
 #include "connector/ingress.h"
+#include "connector/warp.h"
 #include "tunnel/server.h"
 
 struct origin_pool;
@@ -21,14 +22,24 @@ struct serve {
     struct ingress *ingress; /* counted; replaced as a whole */
     struct origin_pool *origins;
     struct metric_set *metrics;
-    const char *const *tags; /* "Name", "value", …, NULL: sent as Cf-Warp-Tag-Name; borrowed */
+    const char *const *tags;         /* field name, value, …, NULL: sent to origins; borrowed */
+    const struct warp_routing *warp; /* borrowed */
+    struct flow_limit *flows;        /* shared with the other workers; borrowed */
     char connector[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
 };
 
-/* `ingress` gains a reference; `metrics` is the caller's. ERR_NOMEM. */
-int serve_init(struct serve *s, struct loop *loop, struct ingress *ingress,
-               struct metric_set *metrics, const char *const *tags, const struct uuid *connector)
+struct serve_conf {
+    struct ingress *ingress; /* gains a reference */
+    struct metric_set *metrics;
+    const char *const *tags;
+    const struct uuid *connector;
+    const struct warp_routing *warp;
+    struct flow_limit *flows;
+};
+
+/* ERR_NOMEM. */
+int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf)
     __attribute__((warn_unused_result));
 /* Aborts what is open. Turn the loop once before freeing it. */
 void serve_done(struct serve *s);

@@ -96,7 +96,8 @@ void exchange_respond(struct exchange *ex, struct response *r)
 {
     assert(ex->response == NULL);
     ex->response = r;
-    ex->is_upgraded = r->status == 101;
+    ex->is_upgraded = r->status == 101 || (ex->request.upgrade == UPGRADE_CONNECT &&
+                                           r->status >= 200 && r->status < 300);
     ex->at.first_byte = loop_now(ex->loop);
     exchange_wake_left(ex);
 }

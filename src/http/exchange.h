@@ -16,7 +16,7 @@
  *     exchange_leave(ex, EX_LEFT)          exchange_leave(ex, EX_RIGHT)   freed when both have left
  *
  * A body's producer puts only what fits (body_room): a full body is back-pressure. An upgraded
- * exchange (101 to a request with `upgrade`) is from then on just its two bodies. */
+ * exchange (101, or 2xx to a CONNECT) is from then on just its two bodies. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -93,7 +93,7 @@ struct exchange {
     struct task *left, *right; /* NULL before attaching and after leaving */
     bool
         wants_body; /* right side: it takes the body; a left that holds back (Expect) answers 100 */
-    bool is_upgraded; /* 101 was given */
+    bool is_upgraded; /* 101 was given, or 2xx to a CONNECT */
     struct phases at;
     char id[33]; /* request id: hexadecimal, NUL-terminated */
     uint64_t bytes_up, bytes_down;

@@ -190,15 +190,16 @@ int h1_write_request(struct buf *out, const struct request *q, const struct h1_r
     put(&w, SLICE(" HTTP/1.1\r\n"));
     put_line(&w, SLICE("Host"), q->host);
     put_request_framing(&w, q, opts);
+    bool is_upgrade = q->upgrade == UPGRADE_WEBSOCKET;
     for (size_t i = 0; i < q->fields.count; i++) {
         enum http1_name known = http1_name_of(q->fields.lines[i].name);
         /* Ours are written here, whatever came: what frames the message must be said once. */
-        if (known != HTTP1_CONNECTION && known != HTTP1_UPGRADE &&
+        if (known != HTTP1_CONNECTION && (known != HTTP1_UPGRADE || !is_upgrade) &&
             known != HTTP1_TRANSFER_ENCODING && known != HTTP1_CONTENT_LENGTH &&
             known != HTTP1_HOST)
             put_line(&w, q->fields.lines[i].name, q->fields.lines[i].value);
     }
-    if (q->upgrade == UPGRADE_WEBSOCKET) {
+    if (is_upgrade) {
         put_line(&w, SLICE("Connection"), SLICE("Upgrade"));
         put_line(&w, SLICE("Upgrade"), SLICE("websocket"));
     } else {

@@ -19,7 +19,8 @@ static int add(struct connect_head *head, struct slice key, struct slice value)
     return 0;
 }
 
-/* "HttpHeader:" and the name. */
+/* "HttpHeader:" and the name, in the case that the reference gives it: edges and programs behind
+ * them may compare with it. */
 static int add_header(struct connect_head *head, struct arena *arena, struct slice name,
                       struct slice value)
 {
@@ -28,6 +29,7 @@ static int add_header(struct connect_head *head, struct arena *arena, struct sli
         return ERR_NOMEM;
     memcpy(key, HEADER_COLON.p, HEADER_COLON.n);
     memcpy(key + HEADER_COLON.n, name.p, name.n);
+    http1_name_canonicalise(key + HEADER_COLON.n, name.n);
     return add(head, slice_of(key, HEADER_COLON.n + name.n), value);
 }
 
@@ -78,24 +80,37 @@ int metadata_write_request(struct buf *out, struct exchange *ex)
     return r == 0 ? head_encode_request(out, &head) : r;
 }
 
+/* Trailers end at the connector (§11.3), so their announcement does too. */
+static bool passes(const struct response *p, struct slice name)
+{
+    return p->framing != FRAMING_STREAM || http1_name_of(name) != HTTP1_TRAILER;
+}
+
 int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *p)
 {
     struct connect_head head;
+    /* The answer to a tcp stream says no more than that there is one. */
+    if (ex->request.upgrade == UPGRADE_CONNECT)
+        return head_encode_response(out, &(struct connect_head){ 0 });
     int r = head_open(&head, &ex->arena, p->fields.count);
     const char *status = arena_fmt(&ex->arena, "%u", p->status);
     if (r < 0 || status == NULL)
         return ERR_NOMEM;
     r = add(&head, STATUS, slice_str(status));
     for (size_t i = 0; i < p->fields.count && r == 0; i++)
-        r = add_header(&head, &ex->arena, p->fields.lines[i].name, p->fields.lines[i].value);
+        if (passes(p, p->fields.lines[i].name))
+            r = add_header(&head, &ex->arena, p->fields.lines[i].name, p->fields.lines[i].value);
     if (r == 0 && p->has_length)
         r = add_length(&head, &ex->arena, p->length);
     return r == 0 ? head_encode_response(out, &head) : r;
 }
 
-int metadata_write_error(struct buf *out, const char *text)
+int metadata_write_error(struct buf *out, const char *text, bool is_rate_limited)
 {
-    struct connect_head head = { .error = slice_str(text) };
+    struct metadata limited = { .key = SLICE("FlowConnectRateLimited"), .value = SLICE("true") };
+    struct connect_head head = {
+        .error = slice_str(text), .items = &limited, .count = is_rate_limited, .max = 1
+    };
     return head_encode_response(out, &head);
 }
 
@@ -127,20 +142,6 @@ static int take_head(struct buf *in, struct arena *arena,
     return r;
 }
 
-/* X-Foo-Bar: what the reference sends to origins. In place: the copy is ours. */
-static void canonicalise(struct slice name)
-{
-    uint8_t *p = (uint8_t *)(uintptr_t)name.p;
-    bool upper = true;
-    for (size_t i = 0; i < name.n; i++) {
-        if (upper && p[i] >= 'a' && p[i] <= 'z')
-            p[i] = (uint8_t)(p[i] - 0x20);
-        else if (!upper && p[i] >= 'A' && p[i] <= 'Z')
-            p[i] = (uint8_t)(p[i] | 0x20);
-        upper = p[i] == '-';
-    }
-}
-
 static bool contains(struct slice s, struct slice part)
 {
     return s.n >= part.n && memmem(s.p, s.n, part.p, part.n) != NULL;
@@ -166,27 +167,46 @@ static int invalid(const char **ret_text, const char *text)
     return ERR_INVALID;
 }
 
+/* Several lines must agree (RFC 9112 §6.3): the reference takes the first, and hides the rest. */
+static int take_length(struct exchange *ex, struct slice value, const char **ret_text)
+{
+    struct request *q = &ex->request;
+    uint64_t length;
+    int r = slice_u64(value, INT64_MAX, &length);
+    if (r < 0)
+        return invalid(ret_text,
+                       arena_fmt(&ex->arena,
+                                 "Error setting content-length: strconv.ParseInt: "
+                                 "parsing \"%.*s\": %s",
+                                 SLICE_FMT(value),
+                                 r == ERR_RANGE ? "value out of range" : "invalid syntax"));
+    if (q->has_length && q->length != length)
+        return invalid(ret_text, "Error setting content-length: two lengths that differ");
+    q->length = length;
+    q->has_length = true;
+    return 0;
+}
+
 static int take_request_header(struct exchange *ex, struct slice name, struct slice value,
                                const char **ret_text)
 {
     struct request *q = &ex->request;
-    canonicalise(name);
+    /* In place: the copy of the head is ours. */
+    http1_name_canonicalise((uint8_t *)(uintptr_t)name.p, name.n);
     if (!field_name_is_valid(name))
-        return invalid(
-            ret_text,
-            arena_fmt(&ex->arena, "net/http: invalid header field name \"%.*s\"", SLICE_FMT(name)));
-    if (!field_value_is_valid(value))
         return invalid(ret_text,
-                       arena_fmt(&ex->arena, "net/http: invalid header field value for \"%.*s\"",
+                       arena_fmt(&ex->arena,
+                                 TUNNEL_UNREACHABLE "net/http: invalid header field name \"%.*s\"",
                                  SLICE_FMT(name)));
+    if (!field_value_is_valid(value))
+        return invalid(ret_text, arena_fmt(&ex->arena,
+                                           TUNNEL_UNREACHABLE
+                                           "net/http: invalid header field value for \"%.*s\"",
+                                           SLICE_FMT(name)));
     value = slice_trim(value);
     switch ((int)http1_name_of(name)) { /* the few that frame or belong to this hop */
     case HTTP1_CONTENT_LENGTH:
-        if (slice_u64(value, INT64_MAX, &q->length) < 0)
-            return invalid(ret_text, arena_fmt(&ex->arena, "Error setting content-length: \"%.*s\"",
-                                               SLICE_FMT(value)));
-        q->has_length = true;
-        return 0;
+        return take_length(ex, value, ret_text);
     case HTTP1_TRANSFER_ENCODING:
         if (contains(value, SLICE("chunked")))
             q->framing = FRAMING_STREAM;
@@ -220,6 +240,17 @@ static struct slice target_of(struct slice dest)
     }
     dest = slice_sub(dest, 0, slice_find(dest, '#'));
     return dest.n > 0 ? dest : SLICE("/");
+}
+
+/* The host of a full URL is not used, but it must be one: a bracket that is opened is closed. */
+static bool dest_is_valid(struct slice dest)
+{
+    const uint8_t *scheme = dest.n > 0 ? memmem(dest.p, dest.n, "://", 3) : NULL;
+    if (scheme == NULL || dest.p[0] == '/')
+        return true;
+    struct slice rest = slice_sub(dest, (size_t)(scheme - dest.p) + 3, SIZE_MAX);
+    struct slice authority = slice_sub(rest, 0, slice_find(rest, '/'));
+    return slice_find(authority, '[') == authority.n || slice_find(authority, ']') < authority.n;
 }
 
 static bool target_is_valid(struct slice target)
@@ -259,6 +290,9 @@ static int fill_request(struct exchange *ex, const struct connect_head *head, co
                                            SLICE_FMT(q->method)));
     if (!field_value_is_valid(q->host))
         return invalid(ret_text, "malformed Host");
+    if (head->type != CONNECT_TCP && !dest_is_valid(head->dest))
+        return invalid(ret_text, arena_fmt(&ex->arena, "parse \"%.*s\": missing ']' in host",
+                                           SLICE_FMT(head->dest)));
     q->target = head->type == CONNECT_TCP ? head->dest : target_of(head->dest);
     if (head->type != CONNECT_TCP && !target_is_valid(q->target))
         return invalid(ret_text, "malformed request target");
@@ -268,10 +302,12 @@ static int fill_request(struct exchange *ex, const struct connect_head *head, co
             return ERR_NOMEM;
         q->target = slice_str(target);
     }
-    if (q->framing == FRAMING_STREAM)
-        q->has_length = false; /* the coding wins: it would be smuggled otherwise (RFC 9112 §6.3) */
-    else if (q->has_length && q->length > 0)
+    /* Here, unlike on HTTP/1.1, "chunked" is a remark about the visitor's framing: the stream's
+     * bytes carry no chunks, so a length beside it is the better word (§11.2). */
+    if (q->has_length && q->length > 0)
         q->framing = FRAMING_LENGTH;
+    else if (q->framing == FRAMING_STREAM)
+        q->has_length = false;
     return 0;
 }
 

@@ -5,6 +5,11 @@
 #include "http/exchange.h"
 #include "tunnel/head.h"
 
+/* The reference's words: edges and people look for them (§10.2). The cause follows. */
+#define TUNNEL_UNREACHABLE                                                                         \
+    "Unable to reach the origin service. The service may be down or it may not be responding to "  \
+    "traffic from cloudflared: "
+
 /* ---- the edge ---- */
 
 /* ERR_LIMIT, ERR_NOMEM. */
@@ -30,4 +35,6 @@ int metadata_read_request(struct buf *in, struct exchange *ex, enum connect_type
                           const char **ret_text) __attribute__((warn_unused_result));
 int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *r)
     __attribute__((warn_unused_result));
-int metadata_write_error(struct buf *out, const char *text) __attribute__((warn_unused_result));
+/* `is_rate_limited`: too many flows are under way; the edge may tell the visitor to come later. */
+int metadata_write_error(struct buf *out, const char *text, bool is_rate_limited)
+    __attribute__((warn_unused_result));

@@ -96,9 +96,9 @@ void tunnel_server_abort(struct tunnel_server_group *g)
 
 /* ---- the head ---- */
 
-static void refuse(struct tunnel_server *t, const char *text)
+static void refuse(struct tunnel_server *t, const char *text, bool is_rate_limited)
 {
-    int r = metadata_write_error(&t->out, text);
+    int r = metadata_write_error(&t->out, text, is_rate_limited);
     if (r == 0)
         r = stream_write(t->s, &t->out);
     if (r == 0)
@@ -156,7 +156,7 @@ static int head_step(struct tunnel_server *t)
     if (r == ERR_AGAIN)
         return r;
     if (r == ERR_INVALID)
-        refuse(t, text);
+        refuse(t, text, false);
     else
         server_end(t, r);
     return ERR_CLOSED;
@@ -192,10 +192,18 @@ static int read_up(struct tunnel_server *t)
     return ERR_AGAIN;
 }
 
-/* The stream itself tells that the edge reset it only when it is read. */
+/* What the edge sends when the body is over. The stream itself tells that it was reset only when it
+ * is read. Until the origin has answered, more bytes than the length said are a mistake that nobody
+ * should act on: ERR_CUT. */
 static int watch_edge(struct tunnel_server *t)
 {
     struct buf none;
+    if (t->ex->request.framing == FRAMING_LENGTH && t->ex->response == NULL) {
+        int r = buf_is_empty(&t->in) ? stream_read(t->s, &t->in, READ_STEP_BYTES) : 0;
+        if (r == 0)
+            return ERR_CUT;
+        return r == ERR_EOF ? ERR_AGAIN : r;
+    }
     buf_init(&none, loop_chunks(t->group->loop), 0);
     int r = stream_read(t->s, &none, 0);
     buf_done(&none);
@@ -231,6 +239,19 @@ static int send_down(struct tunnel_server *t)
     return r;
 }
 
+/* Fewer bytes than the length said, or more. */
+static void refuse_length(struct tunnel_server *t)
+{
+    const struct exchange *ex = t->ex;
+    uint64_t got = ex->up.total + buf_len(&t->in);
+    const char *text =
+        arena_fmt(&t->ex->arena,
+                  TUNNEL_UNREACHABLE "net/http: HTTP/1.x transport connection broken: http: "
+                                     "ContentLength=%llu with Body length %llu",
+                  (unsigned long long)ex->request.length, (unsigned long long)got);
+    refuse(t, text != NULL ? text : "the request's body has another length", false);
+}
+
 static void answer_failure(struct tunnel_server *t)
 {
     const struct verdict *v = &t->ex->verdict;
@@ -238,7 +259,7 @@ static void answer_failure(struct tunnel_server *t)
         server_end(t, v->err); /* what broke off must not look complete */
         return;
     }
-    refuse(t, v->text != NULL ? v->text : err_text(v->err));
+    refuse(t, v->text != NULL ? v->text : err_text(v->err), v->err == ERR_BUSY);
 }
 
 static void exchange_step(struct tunnel_server *t)
@@ -249,7 +270,7 @@ static void exchange_step(struct tunnel_server *t)
     int r = ex->up.ended ? watch_edge(t) : read_up(t);
     if (r < 0 && r != ERR_AGAIN) {
         if (r == ERR_CUT && ex->response == NULL) {
-            refuse(t, "the request's body broke off");
+            refuse_length(t);
             return;
         }
         if (!exchange_has_failed(ex))

@@ -56,6 +56,7 @@ class Stream:
         self.peer, self.id = peer, number
         self.data = b""
         self.ended, self.reset_code, self.stop_code = False, None, None
+        self.was_open = False  # a test's note
         self.news = asyncio.Event()
 
     async def until(self, condition):

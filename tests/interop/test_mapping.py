@@ -1,6 +1,7 @@
 """How requests of an edge are put to an origin and its answers to the edge: what cloudflared was seen to do
 (tests/vectors/http_mapping_quic.json), done again by both connectors. cloudflared proves the harness; where adit does otherwise on
 purpose, DIFFERENT says what and why."""
+import contextlib
 import json
 import pathlib
 import re
@@ -69,10 +70,11 @@ class Lab:
         stream = await self.edge.open(data, fin=case["edge_sends_fin_after_body"])
         head = None
         if case["response"]["end"] == "still_open_when_test_stopped":
-            await stream.until(lambda: len(stream.data) >= len(expected_stream(case)))
-            assert not stream.ended
-            stream.reset()
-            stream.stop()
+            with contextlib.suppress(EOFError):  # one that ends instead is looked at by the test
+                await stream.until(lambda: len(body_so_far(stream)) >= len(expected_body(case)))
+                stream.was_open = not stream.ended
+                stream.reset()
+                stream.stop()
         else:
             await stream.over()
         if stream.data:
@@ -91,12 +93,13 @@ def lab(request, tmp_path_factory):
 
 # ---- what is expected ----
 
-def expected_stream(case):
-    return bytes.fromhex(case["stream_from_connector_hex"])
+def body_so_far(stream):
+    frame, body = wire.take_frame(stream.data[8:])
+    return body if frame is not None else b""
 
 
 def expected_body(case):
-    stream = expected_stream(case)
+    stream = bytes.fromhex(case["stream_from_connector_hex"])
     return wire.take_frame(stream[8:])[1] if stream else b""
 
 
@@ -170,8 +173,7 @@ def check_response(case, stream, head):
         assert pairs[0][0] == "HttpStatus"
     assert sorted(pairs) == sorted(tuple(pair) for pair in response["metadata"])
     assert stream.data == expected_body(case)
-    if response["end"] == "fin":
-        assert stream.ended
+    assert stream.ended if response["end"] == "fin" else stream.was_open
 
 
 # ---- where adit does otherwise, and why ----
