@@ -14,14 +14,16 @@
 #include "codec/http1_names.h"
 #include "codec/uri.h"
 #include "connector/connector.h"
+#include "connector/local_config.h"
 #include "crypto/keyfile.h"
 #include "crypto/random.h"
 #include "http/fields.h"
 #include "net/resolve.h"
 
-#define EDGE_PORT    7844
-#define RESOLVE_NSEC (15 * NSEC_PER_SEC)
-#define TAGS_MAX     32
+#define EDGE_PORT                     7844
+#define RESOLVE_NSEC                  (15 * NSEC_PER_SEC)
+#define TAGS_MAX                      32
+#define LOCAL_CONFIGURATION_BYTES_MAX (512 * 1024) /* half of what a message may be */
 
 struct run {
     struct cli *cli;
@@ -190,6 +192,33 @@ static int take_warp_routing(struct run *r)
     return e;
 }
 
+/* What the edge is told of the configuration that is in force here. */
+static void take_local_configuration(struct run *r)
+{
+    static const char *const TOLD[] = { "no-autoupdate",     "retries",         "protocol",
+                                        "loglevel",          "origincert",      "metrics",
+                                        "edge-bind-address", "max-active-flows" };
+    struct cli *c = r->cli;
+    const char *flags[2 * sizeof TOLD / sizeof TOLD[0] + 1];
+    struct strb json;
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof TOLD / sizeof TOLD[0]; i++) {
+        if (opt_source_of(&c->table, TOLD[i]) == OPT_FROM_DEFAULT)
+            continue;
+        flags[n] = TOLD[i];
+        flags[n + 1] = opt_text(&c->table, TOLD[i], &c->arena);
+        n += flags[n + 1] != NULL ? 2 : 0;
+    }
+    flags[n] = NULL;
+    strb_init(&json, LOCAL_CONFIGURATION_BYTES_MAX);
+    local_configuration_write(&json, r->conf.ingress, &r->conf.warp, flags);
+    if (json.err == 0)
+        r->conf.local_configuration = arena_str(&c->arena, strb_slice(&json));
+    else
+        log_warn("the configuration is too large to be told to the edge", LERR(json.err));
+    strb_done(&json);
+}
+
 /* ---- signals and news ---- */
 
 static void on_ready(struct run *r)
@@ -272,6 +301,7 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     e = take_warp_routing(r);
     if (e < 0)
         return e;
+    take_local_configuration(r);
     e = connector_start(r->loop, &r->conf, &r->task, &r->connector);
     if (e < 0)
         return fault_set(&c->fault, e, "the connector could not be started: %s", err_text(e));

@@ -207,12 +207,11 @@ int cmd_run(struct cli *c, int argc, char **argv)
     int r = has_token ? credential_of_token(c, &cred) : credential_of_file(c, ref, &cred);
     if (r == 0)
         r = cli_ingress(c, &ingress);
-    struct origin_request defaults;
-    origin_request_defaults(&defaults);
     if (r == 0 && ingress == NULL) {
         log_warn("no ingress rules: every request will be answered with 503; use --url, or "
                  "ingress: in config.yml");
-        r = ingress_single("http_status:503", &defaults, &ingress, &c->fault);
+        /* It asks no origin: the edge is told of a request without values (§18.5). */
+        r = ingress_single("http_status:503", &(struct origin_request){ 0 }, &ingress, &c->fault);
     }
     if (r < 0)
         return cli_complain(c);

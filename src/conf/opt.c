@@ -48,6 +48,26 @@ enum opt_source opt_source_of(const struct opt_table *t, const char *name)
     return t->sources[o - t->rows];
 }
 
+const char *opt_text(const struct opt_table *t, const char *name, struct arena *arena)
+{
+    const struct opt *o = find(t, slice_str(name));
+    assert(o != NULL);
+    const void *at = (const char *)t->values + o->at;
+    switch (o->kind) {
+    case OPT_STR:
+        return *(const char *const *)at;
+    case OPT_BOOL:
+        return *(const bool *)at ? "true" : "false";
+    case OPT_INT:
+        return arena_fmt(arena, "%lld", (long long)*(const int64_t *)at);
+    case OPT_TIME:
+        return arena_fmt(arena, "%.9gs", (double)*(const nsec *)at / (double)NSEC_PER_SEC);
+    case OPT_LIST:
+        break;
+    }
+    return NULL;
+}
+
 /* ---- values ---- */
 
 static int bad_value(struct fault *f, const struct opt *o, const char *value, const char *want)

@@ -75,6 +75,9 @@ bool opt_knows(const struct opt_table *t, struct slice name);
 /* Sets one value by name (flag or file key), with its source. ERR_NOTFOUND when no row knows it. */
 int opt_set(const struct opt_table *t, struct slice name, const char *value, enum opt_source source,
             struct arena *arena, struct fault *fault) __attribute__((warn_unused_result));
+/* One value as it would be written; NULL when memory is short, or for a list. The name must be
+ * known. */
+const char *opt_text(const struct opt_table *t, const char *name, struct arena *arena);
 enum opt_source opt_source_of(const struct opt_table *t, const char *name);
 
 /* Takes flags out of argv: `--name value`, `--name=value`, `-x value`, `--bool`; "--" ends them.

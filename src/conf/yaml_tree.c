@@ -120,6 +120,28 @@ int yaml_parse(struct slice text, const char *where, struct arena *arena, struct
     return e;
 }
 
+/* No deeper than YAML_DEPTH_MAX: the parser saw to it. */
+struct yaml_node *yaml_copy(const struct yaml_node *n, struct arena *arena)
+{
+    struct yaml_node *copy = n != NULL ? arena_alloc(arena, sizeof *copy) : NULL;
+    if (copy == NULL)
+        return NULL;
+    *copy = *n;
+    copy->first = copy->next = NULL;
+    copy->text = arena_copy(arena, n->text);
+    copy->key = arena_copy(arena, n->key);
+    if (copy->text.p == NULL || copy->key.p == NULL)
+        return NULL;
+    struct yaml_node **end = &copy->first;
+    for (const struct yaml_node *below = n->first; below != NULL; below = below->next) {
+        *end = yaml_copy(below, arena);
+        if (*end == NULL)
+            return NULL;
+        end = &(*end)->next;
+    }
+    return copy;
+}
+
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
 {
     if (map == NULL || map->kind != YAML_MAP)

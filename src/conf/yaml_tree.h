@@ -27,6 +27,9 @@ int yaml_parse(struct slice text, const char *where, struct arena *arena, struct
                struct fault *fault) __attribute__((warn_unused_result));
 /* A map's value; NULL when it is absent (or `map` is NULL or no map). */
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
+/* The node and all below it, with their texts, in another arena; `next` is NULL. NULL when memory
+ * is short, or for NULL. */
+struct yaml_node *yaml_copy(const struct yaml_node *n, struct arena *arena);
 /* Plain `~`, `null` or nothing. */
 bool yaml_is_null(const struct yaml_node *n);
 /* true/false in the spellings of YAML 1.2 (and yes/no/on/off of 1.1, as the reference's parser).

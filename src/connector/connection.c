@@ -11,6 +11,8 @@
 #define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (docs/protocol.md §7) */
 #define UNREGISTER_NSEC                                                                            \
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
+#define LINGER_NSEC                                                                                \
+    (NSEC_PER_SEC / 4) /* requests that were on their way when the edge heard of the end */
 #define BACKOFF_EXPONENT_MAX 10
 
 /* What happens to a connection. */
@@ -34,7 +36,8 @@ struct connection {
     size_t edge_at;    /* which of conf.edges */
     int err;           /* of the last failure */
     char why[256];
-    bool is_drain_asked, is_unregistering;
+    bool is_drain_asked, is_unregistering, is_lingering;
+    nsec drain_end;
     struct addr local; /* the port stays the same over all dials */
     struct reaper reaper;
 };
@@ -148,6 +151,10 @@ static void serve(struct connection *c)
     char text[160], id[UUID_TEXT_BYTES];
     deadline_clear(&c->deadline);
     c->attempts = 0;
+    if (c->conf.index == 0 && !c->control.is_remotely_managed &&
+        c->conf.local_configuration != NULL &&
+        control_client_report(&c->control, c->conf.local_configuration) < 0)
+        log_warn("the local configuration cannot be told to the edge");
     (void)snprintf(text, sizeof text, "%s %s", c->control.location,
                    uuid_text(&c->control.connection, id));
     tell(c, text, 0);
@@ -274,11 +281,19 @@ static void check_drain(struct connection *c)
 {
     bool is_late = deadline_take(&c->deadline);
     if (c->is_unregistering && (is_late || c->control.unregistered != CONTROL_PENDING)) {
-        c->is_unregistering = false;
-        is_late = false;
-        deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + c->conf.grace);
+        nsec now = loop_now_fresh(c->loop), grace = c->conf.grace;
+        c->is_unregistering = is_late = false;
+        c->is_lingering = true;
+        c->drain_end = now + grace;
+        control_client_finish(&c->control);
+        deadline_set(&c->deadline, &c->task, now + (grace < LINGER_NSEC ? grace : LINGER_NSEC));
     }
-    if (is_late || (!c->is_unregistering && c->conf.serve->streams.count == 0))
+    if (c->is_lingering && is_late && loop_now_fresh(c->loop) < c->drain_end) {
+        c->is_lingering = is_late = false;
+        deadline_set(&c->deadline, &c->task, c->drain_end);
+    }
+    bool is_idle = !c->is_unregistering && !c->is_lingering && c->conf.serve->streams.count == 0;
+    if (is_late || is_idle)
         connection_on(c, EV_TIMER);
 }
 

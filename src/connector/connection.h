@@ -32,12 +32,13 @@ struct connection_conf {
     const char *server_name;  /* "quic.cftunnel.com" */
     const struct addr *edges; /* where to dial, in this order from `index` on */
     size_t edge_count;
-    const struct addr *bind;     /* local address, or NULL */
-    struct serve *serve;         /* what answers the edge's streams, on the same loop */
-    unsigned retries;            /* cap of the back-off's exponent */
-    nsec grace;                  /* drain after unregistering */
-    struct mailbox *supervisor;  /* borrowed; gets connection_news */
-    void (*news)(struct mail *); /* deliver of that mail */
+    const char *local_configuration; /* JSON for the edge, told by index 0; borrowed; or NULL */
+    const struct addr *bind;         /* local address, or NULL */
+    struct serve *serve;             /* what answers the edge's streams, on the same loop */
+    unsigned retries;                /* cap of the back-off's exponent */
+    nsec grace;                      /* drain after unregistering */
+    struct mailbox *supervisor;      /* borrowed; gets connection_news */
+    void (*news)(struct mail *);     /* deliver of that mail */
     void *supervisor_ctx;
 };
 

@@ -55,6 +55,7 @@ static void start_connection(struct connector_worker *w, unsigned index)
         .edges = c->conf.edges,
         .edge_count = c->conf.edge_count,
         .bind = c->conf.bind.size > 0 ? &c->conf.bind : NULL,
+        .local_configuration = c->conf.local_configuration,
         .serve = &w->serve,
         .retries = c->conf.retries,
         .grace = c->conf.grace,

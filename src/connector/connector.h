@@ -13,8 +13,9 @@ struct connector_conf {
     struct quic_creds *creds;            /* counted */
     struct addr edges[64];
     size_t edge_count;
-    struct addr bind;        /* size 0 = any */
-    struct ingress *ingress; /* counted */
+    struct addr bind;                /* size 0 = any */
+    struct ingress *ingress;         /* counted */
+    const char *local_configuration; /* JSON for the edge; borrowed while the connector lives */
     struct warp_routing warp;
     const char *const *tags; /* field name, value, …, NULL; borrowed while the connector lives */
     unsigned retries;

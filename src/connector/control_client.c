@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 #define BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
 
@@ -68,6 +69,24 @@ int control_client_unregister(struct control_client *c)
     return unregister_call(c->rpc, &c->out, &c->unregister_call);
 }
 
+int control_client_report(struct control_client *c, const char *json)
+{
+    int r = local_configuration_call(c->rpc, slice_str(json), &c->out, &c->report_call);
+    c->is_reporting = r == 0;
+    return r;
+}
+
+void control_client_finish(struct control_client *c)
+{
+    if (c->is_finished || c->s == NULL)
+        return;
+    c->is_finished = true;
+    if (rpc_abort(&c->out, "rpc: shutdown") == 0)
+        (void)!stream_write(c->s, &c->out);
+    if (buf_is_empty(&c->out))
+        stream_finish(c->s);
+}
+
 static void take_registration(struct control_client *c, const struct rpc_event *e)
 {
     struct register_result result;
@@ -91,6 +110,13 @@ static void take_registration(struct control_client *c, const struct rpc_event *
     }
 }
 
+static void take_report(struct control_client *c, const struct rpc_event *e)
+{
+    c->is_reporting = false;
+    if (e->kind == RPC_EXCEPTION)
+        log_warn("the edge did not take the local configuration", LSTR("why", e->text));
+}
+
 static int take_events(struct control_client *c)
 {
     struct rpc_event e;
@@ -98,9 +124,11 @@ static int take_events(struct control_client *c)
         if (e.kind == RPC_OVER)
             return ERR_CLOSED;
         if (e.kind == RPC_CALL)
-            (void)!rpc_answer_exception(c->rpc, e.id, "method not implemented", &c->out);
+            (void)!rpc_answer_unimplemented(c->rpc, &e, &c->out);
         else if (c->is_unregistering && e.id == c->unregister_call)
             c->unregistered = e.kind == RPC_RETURN ? CONTROL_OK : CONTROL_REFUSED;
+        else if (c->is_reporting && e.id == c->report_call)
+            take_report(c, &e);
         else if (e.id == c->register_call && c->registered == CONTROL_PENDING)
             take_registration(c, &e);
     }
@@ -110,6 +138,8 @@ static int take_events(struct control_client *c)
 int control_client_run(struct control_client *c)
 {
     int r;
+    if (c->is_finished)
+        return ERR_AGAIN;
     while ((r = stream_read(c->s, &c->in, READ_STEP_BYTES)) == 0)
         continue;
     int events = take_events(c);

@@ -12,8 +12,9 @@ struct control_client {
     struct stream *s;
     struct buf in, out;
     struct rpc *rpc;
-    uint32_t register_call, unregister_call;
-    bool is_unregistering;
+    uint32_t register_call, unregister_call, report_call;
+    bool is_unregistering, is_reporting;
+    bool is_finished; /* nothing is said any more */
     enum control_answer registered, unregistered;
     char cause[RPC_TEXT_BYTES]; /* of CONTROL_REFUSED */
     bool should_retry;
@@ -30,6 +31,11 @@ int control_client_register(struct control_client *c, const struct connection_id
                             unsigned index, unsigned attempts, const struct addr *local)
     __attribute__((warn_unused_result));
 int control_client_unregister(struct control_client *c) __attribute__((warn_unused_result));
+/* Queues updateLocalConfiguration, whose failure is only logged. */
+int control_client_report(struct control_client *c, const char *json)
+    __attribute__((warn_unused_result));
+/* Says that the conversation is over, as the reference does when it goes. */
+void control_client_finish(struct control_client *c);
 /* Moves bytes and takes answers. ERR_AGAIN, or what ended the stream. */
 int control_client_run(struct control_client *c);
 /* Safe on a zeroed one. */

@@ -50,20 +50,30 @@ static struct ingress *ingress_new(size_t count)
     return i;
 }
 
-/* Texts must outlive the document that they came from. */
-static void keep(struct arena *a, struct slice *s)
+static int keep_node(struct arena *a, const struct yaml_node **n, const struct yaml_node *kept)
 {
-    if (s->n > 0)
-        *s = arena_copy(a, *s);
+    if (*n == NULL || *n == kept)
+        return 0;
+    *n = yaml_copy(*n, a);
+    return *n != NULL ? 0 : ERR_NOMEM;
 }
 
-static void keep_request(struct arena *a, struct origin_request *r)
+/* What is kept must outlive the document that it came from. What is the same as in `kept` is kept
+ * already. */
+static int keep_request(struct arena *a, struct origin_request *r,
+                        const struct origin_request *kept)
 {
-    struct slice *const texts[] = { &r->host_header, &r->server_name,   &r->ca_pool,
-                                    &r->proxy_type,  &r->proxy_address, &r->access_team };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        keep(a, texts[i]);
-    r->ip_rules = NULL;
+    struct slice *const texts[] = { &r->host_header, &r->server_name, &r->ca_pool, &r->proxy_type,
+                                    &r->proxy_address };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i]->n == 0)
+            continue;
+        *texts[i] = arena_copy(a, *texts[i]);
+        if (texts[i]->p == NULL)
+            return ERR_NOMEM;
+    }
+    int e = keep_node(a, &r->access, kept != NULL ? kept->access : NULL);
+    return e == 0 ? keep_node(a, &r->ip_rules, kept != NULL ? kept->ip_rules : NULL) : e;
 }
 
 /* ---- validation, in the reference's order: service, access, hostname, path ---- */
@@ -112,16 +122,31 @@ static int compile_path(struct rule *r, size_t index, struct fault *f)
     return fault_set(f, ERR_PARSE, "Rule #%zu has an invalid regex: %s", index + 1, inner.text);
 }
 
+static int check_access(const struct origin_request *r, struct fault *f)
+{
+    const struct yaml_node *team = yaml_get(r->access, "teamName"),
+                           *audience = yaml_get(r->access, "audTag");
+    if (!r->access_required || audience == NULL || audience->first == NULL ||
+        (team != NULL && team->text.n > 0))
+        return 0;
+    return fault_set(f, ERR_PARSE,
+                     "access.TeamName cannot be blank when access.audTags are present");
+}
+
+/* `kept` is the request that the rule's began with, or NULL. */
 static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t count,
-                      struct fault *f)
+                      const struct origin_request *kept, struct fault *f)
 {
     int e = 0;
+    /* bastionMode makes a bastion of whatever URL there is. */
+    if (r->request.bastion && r->service.kind != SERVICE_STATUS &&
+        r->service.kind != SERVICE_HELLO && r->service.kind != SERVICE_UNIX &&
+        r->service.kind != SERVICE_SOCKS)
+        r->service = (struct service){ .kind = SERVICE_BASTION, .text = SLICE("bastion") };
     if (r->service.kind == SERVICE_SOCKS)
         e = ip_rules_check(r->request.ip_rules, f);
-    if (e == 0 && r->request.access_required && r->request.access_audiences > 0 &&
-        r->request.access_team.n == 0)
-        e = fault_set(f, ERR_PARSE,
-                      "access.TeamName cannot be blank when access.audTags are present");
+    if (e == 0)
+        e = check_access(&r->request, f);
     if (e == 0)
         e = check_hostname(r, index, count, f);
     if (e == 0)
@@ -130,8 +155,8 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
         return e;
     if (slice_find(r->hostname, '*') == r->hostname.n)
         r->ascii = idna_ascii(r->hostname, &i->arena);
-    keep_request(&i->arena, &r->request);
-    return 0;
+    e = keep_request(&i->arena, &r->request, kept);
+    return e == 0 ? 0 : fault_set(f, e, "the rules take too much memory");
 }
 
 /* ---- from a document ---- */
@@ -170,7 +195,7 @@ static int take_rule(struct ingress *i, const struct yaml_node *n,
     e = service_parse(service, &i->arena, &r->service, f);
     i->count++;
     if (e == 0)
-        e = check_rule(i, r, i->count - 1, count, f);
+        e = check_rule(i, r, i->count - 1, count, global, f);
     if (e < 0 && f != NULL && f->line == 0)
         (void)fault_at(f, where, n->line, n->column);
     return e;
@@ -197,6 +222,9 @@ int ingress_from_yaml(const struct yaml_node *root, const char *where, struct in
     struct ingress *i = ingress_new(count);
     if (i == NULL)
         return fault_set(f, ERR_NOMEM, "out of memory");
+    e = keep_request(&i->arena, &global, NULL);
+    if (e < 0)
+        (void)fault_set(f, e, "the rules take too much memory");
     for (const struct yaml_node *n = list->first; n != NULL && e == 0; n = n->next)
         e = take_rule(i, n, &global, count, where, f);
     if (e < 0) {
@@ -223,7 +251,7 @@ int ingress_single(const char *service, const struct origin_request *request, st
     int e = service_parse(text, &i->arena, &r->service, f);
     i->count = 1;
     if (e == 0)
-        e = check_rule(i, r, 0, 1, f);
+        e = check_rule(i, r, 0, 1, NULL, f);
     if (e < 0) {
         ingress_unref(i);
         return e;

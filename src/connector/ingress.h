@@ -35,9 +35,7 @@ struct origin_request {
     struct slice host_header, server_name, ca_pool, proxy_type, proxy_address;
     int64_t proxy_port;
     bool access_required;
-    struct slice access_team;
-    size_t access_audiences;
-    const struct yaml_node *ip_rules;
+    const struct yaml_node *access, *ip_rules; /* as written; of the rules' own arena in the end */
 };
 
 struct rule {

@@ -90,18 +90,14 @@ static int take_key(const struct key *k, const struct yaml_node *n, const char *
 static int take_access(const struct yaml_node *n, const char *where, struct origin_request *r,
                        struct fault *f)
 {
-    const struct yaml_node *required = yaml_get(n, "required"), *team = yaml_get(n, "teamName"),
-                           *audience = yaml_get(n, "audTag");
+    const struct yaml_node *required = yaml_get(n, "required");
     if (n->kind != YAML_MAP)
         return refuse(f, where, n, "a map is wanted");
-    if (required != NULL && yaml_bool(required, &r->access_required) < 0)
+    /* A rule's key replaces the global one as a whole. */
+    r->access = n;
+    r->access_required = false;
+    if (required != NULL && !yaml_is_null(required) && yaml_bool(required, &r->access_required) < 0)
         return refuse(f, where, required, "true or false is wanted");
-    if (team != NULL)
-        r->access_team = team->text;
-    r->access_audiences = 0;
-    for (const struct yaml_node *a = audience != NULL ? audience->first : NULL; a != NULL;
-         a = a->next)
-        r->access_audiences++;
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "codec/uri.h"
 #include "connector/builtin.h"
+#include "connector/edge_rpc.h"
 #include "connector/origin.h"
 #include "connector/origin_call.h"
 #include "connector/tcp_flow.h"
@@ -183,6 +184,11 @@ static void done(void *ctx, const struct exchange *ex)
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);
 }
 
+static void rpc(void *ctx, struct stream *stream, struct buf *early)
+{
+    edge_rpc_open(ctx, stream, early);
+}
+
 int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf)
 {
     *s = (struct serve){
@@ -198,6 +204,8 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     tunnel_server_group_init(&s->streams, loop, s);
     s->streams.route = route;
     s->streams.done = done;
+    s->streams.rpc = rpc;
+    list_init(&s->rpcs);
     return s->origins != NULL ? 0 : ERR_NOMEM;
 }
 
@@ -206,6 +214,7 @@ void serve_done(struct serve *s)
     if (s->loop == NULL)
         return;
     tunnel_server_abort(&s->streams);
+    edge_rpc_abort(s);
     loop_turn(s->loop, 0); /* the exchanges' right sides let go of their origins */
     origin_pool_free(s->origins);
     ingress_unref(s->ingress);

@@ -27,6 +27,7 @@ struct serve {
     struct flow_limit *flows;        /* shared with the other workers; borrowed */
     char connector[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
+    struct list rpcs; /* RPC streams of the edge that are open */
 };
 
 struct serve_conf {

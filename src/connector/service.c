@@ -126,7 +126,7 @@ static uint16_t default_port(struct slice scheme)
     return 0;
 }
 
-static int parse_url(struct slice text, struct service *ret, struct fault *f)
+static int parse_url(struct slice text, struct arena *arena, struct service *ret, struct fault *f)
 {
     struct parts p;
     int r = split(text, &p, f);
@@ -149,6 +149,16 @@ static int parse_url(struct slice text, struct service *ret, struct fault *f)
         .host = p.host,
         .port = p.has_port ? p.port : default_port(p.scheme),
     };
+    /* It is shown with the port that it implies. */
+    if (!is_http && !p.has_port && ret->port > 0) {
+        bool is_ipv6 = slice_find(p.host, ':') < p.host.n;
+        const char *shown =
+            arena_fmt(arena, "%.*s://%s%.*s%s:%u", SLICE_FMT(p.scheme), is_ipv6 ? "[" : "",
+                      SLICE_FMT(p.host), is_ipv6 ? "]" : "", ret->port);
+        if (shown == NULL)
+            return fault_set(f, ERR_NOMEM, "out of memory");
+        ret->text = slice_str(shown);
+    }
     return 0;
 }
 
@@ -167,6 +177,8 @@ int service_parse(struct slice text, struct arena *arena, struct service *ret, s
     for (size_t i = 0; i < sizeof BUILT_IN / sizeof BUILT_IN[0]; i++)
         if (slice_eq(text, slice_str(BUILT_IN[i].text))) {
             *ret = (struct service){ .kind = BUILT_IN[i].kind, .text = text };
+            if (ret->kind == SERVICE_HELLO)
+                ret->text = SLICE("hello_world");
             return 0;
         }
     if (slice_starts(text, SLICE("http_status:")))
@@ -181,5 +193,5 @@ int service_parse(struct slice text, struct arena *arena, struct service *ret, s
         };
         return 0;
     }
-    return parse_url(text, ret, f);
+    return parse_url(text, arena, ret, f);
 }

@@ -307,7 +307,7 @@ static void on_call(struct session *s, const struct rpc_event *call)
         (void)!empty_answer(s->rpc, call->id,
                             &s->out); /* kept for remote configuration, which is not here yet */
     else
-        (void)!rpc_answer_exception(s->rpc, call->id, "method not implemented", &s->out);
+        (void)!rpc_answer_unimplemented(s->rpc, call, &s->out);
 }
 
 /* ---- driving ---- */

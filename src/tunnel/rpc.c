@@ -99,6 +99,13 @@ int rpc_abort(struct buf *out, const char *reason)
     return rpc_send(&b, out);
 }
 
+static int end_with(struct rpc *r, struct buf *out, const char *reason)
+{
+    r->is_over = true;
+    (void)!rpc_abort(out, reason);
+    return 0;
+}
+
 static struct capnp_ref return_message(struct capnp_builder *b, uint32_t id, uint16_t kind)
 {
     struct capnp_ref body = message(b, M_RETURN, 2, 1);
@@ -131,7 +138,7 @@ static int put_finish(struct buf *out, uint32_t id, bool release_caps)
 static int put_unimplemented(struct rpc *r, struct buf *out)
 {
     if (r->message.count != 1)
-        return rpc_abort(out, "rpc: message not implemented");
+        return end_with(r, out, "rpc: message not implemented");
     struct slice theirs = r->message.segments[0];
     uint8_t head[32] = { 0 };
     uint64_t root = 0;
@@ -185,12 +192,20 @@ int rpc_answer_exception(struct rpc *r, uint32_t id, const char *text, struct bu
     return put_exception(out, id, text);
 }
 
+int rpc_answer_unimplemented(struct rpc *r, const struct rpc_event *call, struct buf *out)
+{
+    char text[80];
+    (void)snprintf(text, sizeof text, "@0x%llx.@%u: capnp: method not implemented",
+                   (unsigned long long)call->interface, call->method);
+    return rpc_answer_exception(r, call->id, text, out);
+}
+
 static int on_bootstrap(struct rpc *r, const struct capnp_struct *body, struct buf *out)
 {
     uint32_t id = capnp_u32(body, 0);
     struct capnp_builder b;
     if (answer_of(r, id) != NULL)
-        return 0;
+        return put_exception(out, id, "rpc: question ID reused");
     if (answer_open(r, id, true) == NULL)
         return ERR_LIMIT;
     r->export_refs++;
@@ -202,28 +217,31 @@ static int on_bootstrap(struct rpc *r, const struct capnp_struct *body, struct b
     return rpc_send(&b, out);
 }
 
-/* Whether a MessageTarget leads to our one object. */
-static bool is_ours(struct rpc *r, const struct capnp_struct *target)
+/* What a MessageTarget leads to: our one object, a field of an answer that has none, nothing. */
+enum target_kind { TARGET_OURS, TARGET_NULL, TARGET_NONE };
+
+static enum target_kind target_of(struct rpc *r, const struct capnp_struct *target)
 {
     if (capnp_u16(target, 4) == TARGET_IMPORTED)
-        return capnp_u32(target, 0) == 0 && r->export_refs > 0;
+        return capnp_u32(target, 0) == 0 && r->export_refs > 0 ? TARGET_OURS : TARGET_NONE;
     if (capnp_u16(target, 4) != TARGET_PROMISED)
-        return false;
+        return TARGET_NONE;
     struct capnp_struct promise = capnp_get(target, 0);
     struct answer *a = answer_of(r, capnp_u32(&promise, 0));
     if (a == NULL || !a->is_bootstrap)
-        return false;
+        return TARGET_NONE;
     struct capnp_list transform = capnp_list(&promise, 0);
     for (uint32_t i = 0; i < transform.count; i++) {
         struct capnp_struct op = capnp_item(&transform, i);
         if (capnp_u16(&op, 0) != 0)
-            return false;
+            return TARGET_NULL;
     }
-    return true;
+    return TARGET_OURS;
 }
 
-/* Capabilities among the params: 0, ERR_UNSUPPORTED (echo the call), ERR_PROTO (end). */
-static int check_caps(const struct capnp_struct *params)
+/* Capabilities among the params: 0, ERR_UNSUPPORTED (echo the call), ERR_PROTO (end; *ret_id is
+ * the export that there is not). */
+static int check_caps(const struct capnp_struct *params, uint32_t *ret_id)
 {
     struct capnp_list caps = capnp_list(params, 1);
     for (uint32_t i = 0; i < caps.count; i++) {
@@ -231,18 +249,13 @@ static int check_caps(const struct capnp_struct *params)
         uint16_t kind = capnp_u16(&cap, 0);
         if (kind == CAP_THIRD_PARTY)
             return ERR_UNSUPPORTED;
-        if (kind == CAP_RECEIVER_HOSTED && capnp_u32(&cap, 4) != 0)
+        if (kind == CAP_RECEIVER_HOSTED && capnp_u32(&cap, 4) != 0) {
+            *ret_id = capnp_u32(&cap, 4);
             return ERR_PROTO;
+        }
         if (kind > CAP_THIRD_PARTY)
             return ERR_UNSUPPORTED;
     }
-    return 0;
-}
-
-static int end_with(struct rpc *r, struct buf *out, const char *reason)
-{
-    r->is_over = true;
-    (void)!rpc_abort(out, reason);
     return 0;
 }
 
@@ -254,18 +267,24 @@ static int on_call(struct rpc *r, const struct capnp_struct *body, struct buf *o
     struct capnp_struct target = capnp_get(body, 0), params = capnp_get(body, 1);
     if (answer_of(r, id) != NULL)
         return end_with(r, out, "rpc: question ID reused");
-    bool is_known = is_ours(r, &target);
-    int caps = check_caps(&params);
+    uint32_t missing = 0;
+    enum target_kind kind = target_of(r, &target);
+    int caps = check_caps(&params, &missing);
     if (r->message.err < 0)
         return r->message.err;
     if (caps == ERR_UNSUPPORTED)
         return put_unimplemented(r, out);
-    if (caps < 0)
-        return end_with(r, out, "rpc: capability table references unknown capability");
+    if (caps < 0) {
+        char text[80];
+        (void)snprintf(text, sizeof text, "rpc: capability table references unknown export ID %u",
+                       missing);
+        return end_with(r, out, text);
+    }
     if (answer_open(r, id, false) == NULL)
         return end_with(r, out, "rpc: too many calls under way");
-    if (!is_known)
-        return put_exception(out, id, "rpc: target not found");
+    if (kind != TARGET_OURS)
+        return put_exception(
+            out, id, kind == TARGET_NULL ? "capnp: call on null client" : "rpc: target not found");
     *ret = (struct rpc_event){
         .kind = RPC_CALL,
         .id = id,
@@ -282,8 +301,9 @@ static int on_disembargo(struct rpc *r, const struct capnp_struct *body, struct 
     struct capnp_builder b;
     if (capnp_u16(body, 4) != CONTEXT_SENDER_LOOPBACK)
         return put_unimplemented(r, out);
-    if (!is_ours(r, &target))
-        return end_with(r, out, "rpc: disembargo of an unknown target");
+    if (target_of(r, &target) != TARGET_OURS)
+        return end_with(r, out,
+                        "rpc: disembargo attempted on missing answer (finished too early?)");
     struct capnp_ref answer = message(&b, M_DISEMBARGO, 1, 1);
     capnp_put_u32(&b, answer, 0, capnp_u32(body, 0));
     capnp_put_u16(&b, answer, 4, CONTEXT_RECEIVER_LOOPBACK);

@@ -58,6 +58,10 @@ int rpc_answer(struct rpc *r, uint32_t id, uint16_t data_words, uint16_t pointer
 int rpc_answer_exception(struct rpc *r, uint32_t id, const char *text, struct buf *out)
     __attribute__((warn_unused_result));
 
+/* The answer to a method that there is not, in the reference's words. */
+int rpc_answer_unimplemented(struct rpc *r, const struct rpc_event *call, struct buf *out)
+    __attribute__((warn_unused_result));
+
 /* Ends the conversation: the last message, with a reason for the peer's log. Needs no struct rpc.
  */
 int rpc_abort(struct buf *out, const char *reason) __attribute__((warn_unused_result));

@@ -1,0 +1,196 @@
+#include "connector/edge_rpc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+#define RPC_NSEC  (5 * NSEC_PER_SEC) /* the reference's patience with one stream */
+#define BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
+
+/* ---- answers ---- */
+
+static int register_udp(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+{
+    struct slice session = capnp_data(&call->value, 0), ip = capnp_data(&call->value, 1);
+    struct capnp_builder b;
+    struct capnp_ref results;
+    char text[64];
+    if (session.n != sizeof(struct uuid)) {
+        (void)snprintf(text, sizeof text, "invalid UUID (got %zu bytes)", session.n);
+        return rpc_answer_exception(rpc, call->id, text, out);
+    }
+    if (ip.n == 0)
+        return rpc_answer_exception(rpc, call->id, "[] is not valid IP", out);
+    int r = rpc_answer(rpc, call->id, 0, 1, &b, &results);
+    if (r < 0)
+        return r;
+    struct capnp_ref result = capnp_put(&b, results, 0, 0, 2);
+    capnp_put_text(&b, result, 0,
+                   ip.n == 4 || ip.n == 16
+                       ? SLICE("UDP sessions are not offered by this connector yet")
+                       : SLICE("unable to parse destination IP"));
+    return rpc_send(&b, out);
+}
+
+/* There are no sessions, and an unknown one has ended already. */
+static int unregister_udp(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+{
+    struct slice session = capnp_data(&call->value, 0);
+    char text[64];
+    if (session.n == sizeof(struct uuid))
+        return empty_answer(rpc, call->id, out);
+    (void)snprintf(text, sizeof text, "invalid UUID (got %zu bytes)", session.n);
+    return rpc_answer_exception(rpc, call->id, text, out);
+}
+
+/* The configuration in force is the local one, which counts as version -1. */
+static int update_configuration(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+{
+    int32_t version = (int32_t)capnp_u32(&call->value, 0);
+    struct capnp_builder b;
+    struct capnp_ref results;
+    int r = rpc_answer(rpc, call->id, 0, 1, &b, &results);
+    if (r < 0)
+        return r;
+    struct capnp_ref result = capnp_put(&b, results, 0, 1, 1);
+    capnp_put_u32(&b, result, 0, (uint32_t)-1);
+    if (version > -1)
+        capnp_put_text(&b, result, 0,
+                       SLICE("remote configuration is not offered by this connector yet"));
+    return rpc_send(&b, out);
+}
+
+int edge_rpc_answer(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+{
+    if (call->interface == SESSION_INTERFACE && call->method == METHOD_REGISTER_UDP)
+        return register_udp(rpc, call, out);
+    if (call->interface == SESSION_INTERFACE && call->method == METHOD_UNREGISTER_UDP)
+        return unregister_udp(rpc, call, out);
+    if (call->interface == CONFIGURATION_INTERFACE && call->method == METHOD_UPDATE_CONFIGURATION)
+        return update_configuration(rpc, call, out);
+    return rpc_answer_unimplemented(rpc, call, out);
+}
+
+/* ---- the stream ---- */
+
+struct edge_rpc {
+    struct list node;
+    struct task task;
+    struct deadline deadline;
+    struct loop *loop;
+    struct stream *s;
+    struct rpc *rpc;
+    struct buf in, out;
+    bool is_over; /* nothing is read any more: what is left goes out */
+    struct reaper reaper;
+};
+
+static void reap(struct reaper *r)
+{
+    struct edge_rpc *e = container_of(r, struct edge_rpc, reaper);
+    rpc_free(e->rpc);
+    buf_done(&e->in);
+    buf_done(&e->out);
+    free(e);
+}
+
+static void edge_rpc_close(struct edge_rpc *e, int why)
+{
+    if (why < 0)
+        stream_abort(e->s, why);
+    stream_release(e->s);
+    deadline_clear(&e->deadline);
+    task_done(&e->task);
+    list_remove(&e->node);
+    loop_reap(e->loop, &e->reaper, reap);
+}
+
+/* 0 when nothing more is to be read, ERR_AGAIN, or what went wrong. */
+static int answer_all(struct edge_rpc *e)
+{
+    struct rpc_event event;
+    int r;
+    while ((r = rpc_next(e->rpc, &e->in, &e->out, &event)) == 0) {
+        if (event.kind == RPC_OVER)
+            return 0;
+        if (event.kind == RPC_CALL)
+            r = edge_rpc_answer(e->rpc, &event, &e->out);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+/* Reads a step, answers what came, and again, until there is nothing more. */
+static int receive(struct edge_rpc *e)
+{
+    for (;;) {
+        int answered = answer_all(e);
+        if (answered != ERR_AGAIN)
+            return answered;
+        /* An edge that does not read its answers is not read either. */
+        if (!buf_is_empty(&e->out) && stream_write(e->s, &e->out) == ERR_AGAIN)
+            return ERR_AGAIN;
+        int r = stream_read(e->s, &e->in, READ_STEP_BYTES);
+        if (r == ERR_EOF)
+            return 0;
+        if (r < 0)
+            return r;
+    }
+}
+
+static void edge_rpc_run(struct task *t)
+{
+    struct edge_rpc *e = container_of(t, struct edge_rpc, task);
+    int r = e->is_over ? 0 : receive(e);
+    if (r < 0 && r != ERR_AGAIN) {
+        edge_rpc_close(e, r);
+        return;
+    }
+    e->is_over |= r == 0 || deadline_take(&e->deadline);
+    r = buf_is_empty(&e->out) ? 0 : stream_write(e->s, &e->out);
+    if (r < 0 && r != ERR_AGAIN) {
+        edge_rpc_close(e, r);
+        return;
+    }
+    if (!e->is_over)
+        return;
+    if (r == 0)
+        stream_finish(e->s);
+    edge_rpc_close(e, r == 0 ? 0 : ERR_TIMEOUT);
+}
+
+void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
+{
+    struct edge_rpc *e = calloc(1, sizeof *e);
+    struct rpc *rpc = rpc_new();
+    if (e == NULL || rpc == NULL) {
+        rpc_free(rpc);
+        free(e);
+        buf_drop(early, buf_len(early));
+        stream_abort(stream, ERR_NOMEM);
+        stream_release(stream);
+        return;
+    }
+    e->loop = s->loop;
+    e->s = stream;
+    e->rpc = rpc;
+    buf_init(&e->in, loop_chunks(s->loop), BYTES_MAX);
+    buf_init(&e->out, loop_chunks(s->loop), BYTES_MAX);
+    (void)buf_move(&e->in, early, SIZE_MAX);
+    task_init(&e->task, s->loop, edge_rpc_run);
+    stream->owner = &e->task;
+    list_push_back(&s->rpcs, &e->node);
+    deadline_set(&e->deadline, &e->task, loop_now_fresh(s->loop) + RPC_NSEC);
+    task_wake(&e->task);
+}
+
+void edge_rpc_abort(struct serve *s)
+{
+    list_each(it, &s->rpcs)
+    {
+        edge_rpc_close(container_of(it, struct edge_rpc, node), ERR_CLOSED);
+    }
+}
