@@ -283,6 +283,11 @@ static struct slice without_port(struct slice host)
     return slice_find(host, ':') == colon ? slice_sub(host, 0, colon) : host;
 }
 
+bool ingress_is_internal(struct slice host)
+{
+    return slice_eq(without_port(host), SLICE("management.argotunnel.com"));
+}
+
 static bool hostname_matches(const struct rule *r, struct slice host)
 {
     struct slice h = r->hostname;

@@ -66,6 +66,9 @@ const struct rule *ingress_rule(const struct ingress *i, size_t index);
 /* The first rule that matches; the last one when none does. `host` may have a port; `path` is
  * decoded. */
 size_t ingress_match(const struct ingress *i, struct slice host, struct slice path);
+/* Whether a host (with or without a port) is the connector's own, which no rule may catch: its
+ * management service, index -1 of the reference. */
+bool ingress_is_internal(struct slice host);
 /* Loads what TLS origins need (CA pools), so that rules can be checked without touching files. */
 int ingress_load_tls(struct ingress *i, struct fault *fault) __attribute__((warn_unused_result));
 

@@ -146,6 +146,10 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
         tcp_flow_attach(s, ex);
         return;
     }
+    if (ingress_is_internal(ex->request.host)) {
+        builtin_status(ex, 501); /* there is no management service here yet */
+        return;
+    }
     size_t index = ingress_match(s->ingress, ex->request.host, decoded_path(ex));
     const struct rule *rule = ingress_rule(s->ingress, index);
     log_debug("request", LSLICE("host", ex->request.host), LSLICE("method", ex->request.method),

@@ -12,7 +12,8 @@ static int bad_address(struct slice text, struct fault *f)
                      SLICE_FMT(text));
 }
 
-static int parse_status(struct slice text, struct service *ret, struct fault *f)
+static int parse_status(struct slice text, struct arena *arena, struct service *ret,
+                        struct fault *f)
 {
     struct slice number = slice_sub(text, 12, SIZE_MAX), digits = number;
     uint64_t value;
@@ -31,7 +32,13 @@ static int parse_status(struct slice text, struct service *ret, struct fault *f)
                          SLICE_FMT(number));
     if (is_negative || value < 100 || value > 999)
         return fault_set(f, ERR_PARSE, "invalid HTTP status code: %.*s", SLICE_FMT(number));
-    *ret = (struct service){ .kind = SERVICE_STATUS, .text = text, .status = (unsigned)value };
+    /* It is shown without a sign. */
+    const char *shown = arena_fmt(arena, "http_status:%llu", (unsigned long long)value);
+    if (shown == NULL)
+        return fault_set(f, ERR_NOMEM, "out of memory");
+    *ret = (struct service){ .kind = SERVICE_STATUS,
+                             .text = slice_str(shown),
+                             .status = (unsigned)value };
     return 0;
 }
 
@@ -182,7 +189,7 @@ int service_parse(struct slice text, struct arena *arena, struct service *ret, s
             return 0;
         }
     if (slice_starts(text, SLICE("http_status:")))
-        return parse_status(text, ret, f);
+        return parse_status(text, arena, ret, f);
     bool is_unix_tls = slice_starts(text, SLICE("unix+tls:"));
     if (is_unix_tls || slice_starts(text, SLICE("unix:"))) {
         *ret = (struct service){

@@ -144,6 +144,13 @@ int tunnel_token_read(struct slice text, struct arena *arena, struct credential 
     return 0;
 }
 
+/* Only when there is one, as the reference does. */
+static void put_endpoint(json_t *object, const char *key, struct slice endpoint)
+{
+    if (object != NULL && endpoint.n > 0)
+        (void)json_object_set_new(object, key, json_stringn((const char *)endpoint.p, endpoint.n));
+}
+
 char *tunnel_token_write(const struct credential *c, struct arena *arena)
 {
     char id[UUID_TEXT_BYTES];
@@ -152,8 +159,9 @@ char *tunnel_token_write(const struct credential *c, struct arena *arena)
     char *token = NULL;
     if (secret == NULL)
         return NULL;
-    json_t *object = json_pack("{s:s%,s:s,s:s}", "a", c->account.p, c->account.n, "t",
-                               uuid_text(&c->tunnel, id), "s", secret);
+    json_t *object = json_pack("{s:s%,s:s,s:s}", "a", c->account.p, c->account.n, "s", secret, "t",
+                               uuid_text(&c->tunnel, id));
+    put_endpoint(object, "e", c->endpoint);
     put_edges(object, c, arena);
     strb_init(&json, TEXT_BYTES_MAX);
     if (object != NULL)
@@ -263,6 +271,10 @@ static int take_cert_json(struct slice json, struct arena *arena, struct origin_
     if (!is_ok || c.zone.n == 0 || c.token.n == 0)
         return fault_set(fault, ERR_PARSE,
                          "the certificate has no zoneID or no apiToken: make a new one");
+    uint8_t *endpoint = (uint8_t *)(uintptr_t)c.endpoint.p; /* of the arena: ours to change */
+    for (size_t i = 0; i < c.endpoint.n; i++)
+        if (endpoint[i] >= 'A' && endpoint[i] <= 'Z')
+            endpoint[i] |= 0x20;
     *ret = c;
     return 0;
 }
@@ -297,6 +309,7 @@ char *origin_cert_write(const struct origin_cert *c, struct arena *arena)
                                c->account.p, c->account.n, "apiToken", c->token.p, c->token.n);
     if (object == NULL)
         return NULL;
+    put_endpoint(object, "endpoint", c->endpoint);
     strb_init(&text, TEXT_BYTES_MAX);
     json_write(&text, object);
     char *body = text.err == 0 ? encode_base64(strb_slice(&text), arena) : NULL;
