@@ -33,9 +33,10 @@ struct connection {
     struct quic_conn *quic;
     struct control_client control;
     unsigned attempts; /* failures in a row */
-    size_t edge_at;    /* which of conf.edges */
+    size_t edge_at;    /* which of conf.edges; taken */
     int err;           /* of the last failure */
     char why[256];
+    bool was_open; /* the last dial succeeded */
     bool is_drain_asked, is_unregistering, is_lingering;
     nsec drain_end;
     struct addr local; /* the port stays the same over all dials */
@@ -69,6 +70,11 @@ static void news_drop(struct mail *m)
     free(container_of(m, struct connection_news, mail));
 }
 
+static const struct addr *edge_of(const struct connection *c)
+{
+    return &c->conf.edges->addrs[c->edge_at];
+}
+
 static void tell(struct connection *c, const char *text, nsec retry_in)
 {
     struct connection_news *n = calloc(1, sizeof *n);
@@ -79,7 +85,7 @@ static void tell(struct connection *c, const char *text, nsec retry_in)
     n->index = c->conf.index;
     n->state = c->state;
     n->err = c->err;
-    n->edge = c->conf.edges[c->edge_at];
+    n->edge = *edge_of(c);
     n->is_remotely_managed = c->control.is_remotely_managed;
     n->retry_in = retry_in;
     (void)snprintf(n->text, sizeof n->text, "%s", text);
@@ -118,8 +124,8 @@ static void dial(struct connection *c)
         .pmtud = true,
     };
     const struct addr *bind = c->local.size > 0 ? &c->local : c->conf.bind;
-    int r = quic_dial(c->loop, &conf, &c->conf.edges[c->edge_at], bind, c->conf.server_name,
-                      &c->task, &c->quic);
+    c->was_open = false;
+    int r = quic_dial(c->loop, &conf, edge_of(c), bind, c->conf.server_name, &c->task, &c->quic);
     if (r < 0) {
         c->local.size = 0; /* the port may be the reason */
         fail(c, r, err_text(r));
@@ -131,6 +137,7 @@ static void enroll(struct connection *c)
 {
     struct stream *s;
     c->err = 0;
+    c->was_open = true;
     quic_conn_local_addr(c->quic, &c->local);
     int r = quic_conn_open(c->quic, &c->task, &s);
     if (r == 0)
@@ -172,9 +179,11 @@ static void back_off(struct connection *c)
     if (c->attempts == 1)
         wait /= 8; /* most losses are short: the first try comes soon, though not at the same moment
                       everywhere */
-    c->edge_at = (c->edge_at + (c->err == ERR_AUTH ? 0 : 1)) % c->conf.edge_count;
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + wait);
     tell(c, c->why, wait);
+    /* A refusal or a loss says nothing against the address; a dial that failed does (§2.3). */
+    if (!c->was_open)
+        c->edge_at = edge_set_rotate(c->conf.edges, c->edge_at);
 }
 
 static void drain(struct connection *c)
@@ -334,7 +343,7 @@ int connection_new(struct loop *loop, const struct connection_conf *conf, struct
         return ERR_NOMEM;
     c->loop = loop;
     c->conf = *conf;
-    c->edge_at = conf->index % conf->edge_count;
+    c->edge_at = edge_set_take(conf->edges, conf->index);
     task_init(&c->task, loop, connection_run);
     task_wake(&c->task);
     *ret = c;
@@ -357,6 +366,7 @@ void connection_free(struct connection *c)
     if (c == NULL)
         return;
     unwind(c);
+    edge_set_give(c->conf.edges, c->edge_at);
     task_done(&c->task);
     loop_reap(c->loop, &c->reaper, reap);
 }

@@ -2,6 +2,7 @@
 /* One of a replica's connections to the edge: dials, registers, serves, drains, and comes back
  * after a loss. Lives on one worker's loop; tells its supervisor what happens by mail. */
 #include "base/text.h"
+#include "connector/edge_set.h"
 #include "connector/serve.h"
 #include "mux/quic.h"
 #include "net/addr.h"
@@ -28,10 +29,9 @@ struct connection_identity {
 struct connection_conf {
     const struct connection_identity *identity;
     unsigned index;
-    struct quic_creds *creds; /* borrowed */
-    const char *server_name;  /* "quic.cftunnel.com" */
-    const struct addr *edges; /* where to dial, in this order from `index` on */
-    size_t edge_count;
+    struct quic_creds *creds;        /* borrowed */
+    const char *server_name;         /* "quic.cftunnel.com" */
+    struct edge_set *edges;          /* where to dial; borrowed */
     const char *local_configuration; /* JSON for the edge, told by index 0; borrowed; or NULL */
     const struct addr *bind;         /* local address, or NULL */
     struct serve *serve;             /* what answers the edge's streams, on the same loop */

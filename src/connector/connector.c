@@ -26,6 +26,7 @@ struct connector {
     unsigned worker_count, count;
     struct connector_worker *workers;
     struct connector_status status[TUNNEL_CONNECTIONS_MAX];
+    struct edge_set edges;
     struct flow_limit flows;
     bool are_others_started, is_draining;
 };
@@ -52,8 +53,7 @@ static void start_connection(struct connector_worker *w, unsigned index)
         .index = index,
         .creds = c->conf.creds,
         .server_name = "quic.cftunnel.com",
-        .edges = c->conf.edges,
-        .edge_count = c->conf.edge_count,
+        .edges = &c->edges,
         .bind = c->conf.bind.size > 0 ? &c->conf.bind : NULL,
         .local_configuration = c->conf.local_configuration,
         .serve = &w->serve,
@@ -180,6 +180,8 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     c->owner = owner;
     c->conf = *conf;
     c->flows.max = conf->warp.max_flows;
+    c->edges.count = conf->edge_count;
+    memcpy(c->edges.addrs, conf->edges, conf->edge_count * sizeof conf->edges[0]);
     c->count =
         conf->connections < conf->edge_count ? conf->connections : (unsigned)conf->edge_count;
     (void)quic_creds_ref(conf->creds);
