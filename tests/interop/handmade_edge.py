@@ -43,9 +43,11 @@ class Registrar(wire.SCHEMA.RegistrationServer.Server):
 
 
 class HandmadeEdge:
-    def __init__(self, where, names=("quic.cftunnel.com",), alpn=ALPN, streams=None):
+    def __init__(self, where, names=("quic.cftunnel.com",), alpn=ALPN, streams=None, reuses=False):
         self.ca = where / "handmade-ca.pem"
-        self_signed(self.ca, where / "handmade-key.pem", list(names))
+        if not reuses:  # the certificate of an edge that was made there before
+            self_signed(self.ca, where / "handmade-key.pem", list(names))
+        self.is_stopped = False
         self.loop = Loop()
         self.decide = lambda registration: ACCEPT
         self.registrations, self.configurations = [], []
@@ -82,6 +84,8 @@ class HandmadeEdge:
         return self.loop.run(coroutine)
 
     def stop(self):
+        self.is_stopped = True
+
         async def all_of_them():
             for peer in self.peers:
                 peer.rpc = None

@@ -27,13 +27,14 @@ def retry_request(session_id, cipher_suite):
 
 
 class RetryingContext(tls.Context):
+    first_hello = None
     retried = None  # what stands for both messages in the transcript
 
     def _server_handle_hello(self, input_buf, initial_buf, handshake_buf):
         data = input_buf.data_slice(0, input_buf.capacity)
         input_buf.seek(input_buf.capacity)  # all of it is taken
         if self.retried is None:
-            hello = tls.pull_client_hello(Buffer(data=data))
+            hello = self.first_hello = tls.pull_client_hello(Buffer(data=data))
             if not any(group in self._supported_groups for group, _ in hello.key_share or []):
                 initial_buf.push_bytes(self._retry(hello, data))
                 return

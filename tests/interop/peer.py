@@ -54,7 +54,8 @@ class Stream:
 
     def __init__(self, peer, number):
         self.peer, self.id = peer, number
-        self.data = b""
+        self.data = b""  # what came and was not taken
+        self.heard = b""  # all that came
         self.ended, self.reset_code, self.stop_code = False, None, None
         self.was_open = False  # a test's note
         self.news = asyncio.Event()
@@ -160,6 +161,7 @@ class Peer(QuicConnectionProtocol):
         if isinstance(event, events.StreamDataReceived):
             stream = self.stream(event.stream_id)
             stream.data += event.data
+            stream.heard += event.data
             stream.ended |= event.end_stream
         elif isinstance(event, events.StreamReset):
             stream = self.stream(event.stream_id)

@@ -303,6 +303,11 @@ def recorded_frames(case, plan, stream, head):
     assert sorted(wire.pairs_of(head)) == sorted(tuple(pair) for pair in case["response"]["metadata"])
 
 
+def recorded_greeting(case, plan, stream, head):
+    """A plain request has no way up, so the flow ends at once: with the greeting or without."""
+    assert wire.pairs_of(head) == [("HttpStatus", "101")] and stream.data in (b"", b"\x82\x07banner\n") and stream.ended
+
+
 def recorded_socks(case, plan, stream, head):
     """The addresses in the replies are those of the run."""
     assert wire.pairs_of(head)[0] == ("HttpStatus", "101") and len(stream.data) == len(expected_body(case))
@@ -316,6 +321,7 @@ RECORDED = {
     "tcp_traced": recorded_half_close,
     "get_trace_header": recorded_spans,
     "hello_world": recorded_page,
+    "http_to_tcp_service": recorded_greeting,
     "websocket_to_tcp_service": recorded_frames,
     "websocket_socks_allowed": recorded_socks,
     "websocket_socks_denied": recorded_socks,

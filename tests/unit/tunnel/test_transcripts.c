@@ -382,6 +382,48 @@ TEST(a_live_control_stream_is_understood_at_both_ends)
     json_decref(doc);
 }
 
-TESTS(RUN(our_client_says_what_the_references_says),
+/* ---- ids ---- */
+
+static void same_id(const json_t *doc, const char *interface, uint64_t id, const char *method,
+                    uint16_t method_id)
+{
+    const json_t *one, *m;
+    size_t i, k;
+    json_array_foreach(json_object_get(doc, "interfaces"), i, one)
+    {
+        if (strcmp(json_string_value(json_object_get(one, "interface")), interface) != 0)
+            continue;
+        assert_true(strtoull(json_string_value(json_object_get(one, "id")), NULL, 16) == id);
+        json_array_foreach(json_object_get(one, "methods"), k, m)
+        {
+            if (strcmp(json_string_value(json_object_get(m, "name")), method) == 0) {
+                assert_int_equal(json_integer_value(json_object_get(m, "id")), method_id);
+                return;
+            }
+        }
+    }
+    fail_msg("there is no %s.%s", interface, method);
+}
+
+TEST(interfaces_and_methods_have_the_ids_of_the_layouts)
+{
+    json_t *doc = load("layouts.json");
+    same_id(doc, "RegistrationServer", REGISTRATION_INTERFACE, "registerConnection",
+            METHOD_REGISTER);
+    same_id(doc, "RegistrationServer", REGISTRATION_INTERFACE, "unregisterConnection",
+            METHOD_UNREGISTER);
+    same_id(doc, "RegistrationServer", REGISTRATION_INTERFACE, "updateLocalConfiguration",
+            METHOD_LOCAL_CONFIGURATION);
+    same_id(doc, "SessionManager", SESSION_INTERFACE, "registerUdpSession", METHOD_REGISTER_UDP);
+    same_id(doc, "SessionManager", SESSION_INTERFACE, "unregisterUdpSession",
+            METHOD_UNREGISTER_UDP);
+    same_id(doc, "ConfigurationManager", CONFIGURATION_INTERFACE, "updateConfiguration",
+            METHOD_UPDATE_CONFIGURATION);
+    (void)state_;
+    json_decref(doc);
+}
+
+TESTS(RUN(interfaces_and_methods_have_the_ids_of_the_layouts),
+      RUN(our_client_says_what_the_references_says),
       RUN(our_edge_answers_what_a_reference_edge_answers),
       RUN(a_live_control_stream_is_understood_at_both_ends))
