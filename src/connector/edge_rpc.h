@@ -1,5 +1,5 @@
 #pragma once
-/* RPC streams that the edge opens (wire/protocol.md §9): the connector is the server, for five
+/* RPC streams that the edge opens (docs/protocol.md §6): the connector is the server, for five
  * seconds at most. UDP sessions and remote configuration are not offered yet; the edge is told so
  * in the form that each call has for it. Loop thread. */
 #include "connector/serve.h"

@@ -1,5 +1,5 @@
 #pragma once
-/* The edge's addresses and who uses them (wire/protocol.md §2.3): a connection keeps its address
+/* The edge's addresses and who uses them (docs/protocol.md §11): a connection keeps its address
  * over a loss, and takes another one when it cannot be dialled. One set for all connections of a
  * connector; any thread. */
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 #pragma once
 /* What updateLocalConfiguration tells the edge about a tunnel that is configured here
- * (wire/protocol.md §18.5). Pure. */
+ * (docs/protocol.md §7). Pure. */
 #include "base/strb.h"
 #include "connector/ingress.h"
 #include "connector/warp.h"

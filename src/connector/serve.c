@@ -122,7 +122,7 @@ static struct slice decoded_path(struct exchange *ex)
     return slice_of(copy.p, n);
 }
 
-/* A rule that wants a token of Access (wire/protocol.md §20). Tokens cannot be checked here yet, so
+/* A rule that wants a token of Access (docs/protocol.md §12). Tokens cannot be checked here yet, so
  * nothing passes: neither what has none nor what shows one. True when the exchange is answered. */
 static bool stop_at_access(struct exchange *ex, const struct rule *rule)
 {

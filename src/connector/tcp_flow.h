@@ -1,6 +1,6 @@
 #pragma once
 /* The right side of an exchange that the edge opened as a plain TCP stream to an address (tunnel
- * type tcp, wire/protocol.md §12.5): bytes both ways, nothing in between. A direction that ends is
+ * type tcp, docs/protocol.md §8): bytes both ways, nothing in between. A direction that ends is
  * passed on as such; the flow is over when the origin has ended its own. Loop thread. */
 #include "connector/serve.h"
 

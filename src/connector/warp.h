@@ -1,5 +1,5 @@
 #pragma once
-/* warp-routing of a configuration (wire/protocol.md §12.5, §18): how flows to addresses that the
+/* warp-routing of a configuration (docs/protocol.md §8): how flows to addresses that the
  * edge names are dialled, and how many there may be at once. Pure, but for the limit: it is counted
  * by all workers of one connector. */
 #include <stdatomic.h>
