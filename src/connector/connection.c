@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/control_client.h"
+#include "net/udp.h"
 
 #define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (docs/protocol.md §7) */
 #define UNREGISTER_NSEC                                                                            \
@@ -14,6 +15,7 @@
 #define LINGER_NSEC                                                                                \
     (NSEC_PER_SEC / 4) /* requests that were on their way when the edge heard of the end */
 #define BACKOFF_EXPONENT_MAX 10
+#define CONTROL_STREAMS      1 /* of a connection that serves nothing */
 
 /* What happens to a connection. */
 #define EVENTS(X) X(START) X(UP) X(ACCEPTED) X(LOST) X(DRAIN) X(TIMER)
@@ -136,15 +138,21 @@ static void dial(struct connection *c)
 static void enroll(struct connection *c)
 {
     struct stream *s;
+    struct addr source;
     c->err = 0;
     c->was_open = true;
     quic_conn_local_addr(c->quic, &c->local);
+    /* The socket is bound to any address: the edge is told the one that it is reached from. */
+    if (addr_is_any(&c->local) && udp_source_addr(edge_of(c), &source) == 0)
+        addr_set_port(&source, addr_port(&c->local));
+    else
+        source = c->local;
     int r = quic_conn_open(c->quic, &c->task, &s);
     if (r == 0)
         r = control_client_init(&c->control, c->loop, s, &c->task);
     if (r == 0)
         r = control_client_register(&c->control, c->conf.identity, c->conf.index, c->attempts,
-                                    &c->local);
+                                    &source);
     if (r == ERR_AGAIN)
         fail(c, ERR_PROTO, "the edge allows no stream for the registration");
     else if (r < 0)
@@ -189,6 +197,7 @@ static void back_off(struct connection *c)
 static void drain(struct connection *c)
 {
     c->is_unregistering = control_client_unregister(&c->control) == 0;
+    quic_conn_tell_left(c->quic, CONTROL_STREAMS);
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + UNREGISTER_NSEC);
     tell(c, "", 0);
     task_wake(&c->task);
@@ -301,7 +310,9 @@ static void check_drain(struct connection *c)
         c->is_lingering = is_late = false;
         deadline_set(&c->deadline, &c->task, c->drain_end);
     }
-    bool is_idle = !c->is_unregistering && !c->is_lingering && c->conf.serve->streams.count == 0;
+    /* A stream counts until its last byte has arrived: closing earlier would cut the answer off. */
+    bool is_idle =
+        !c->is_unregistering && !c->is_lingering && quic_conn_streams(c->quic) <= CONTROL_STREAMS;
     if (is_late || is_idle)
         connection_on(c, EV_TIMER);
 }

@@ -103,6 +103,10 @@ void quic_conn_close(struct quic_conn *c, uint64_t code, const char *reason);
 /* The owner lets go (the streams must have been released or abort now). A connection that is open
  * is closed with code 0. NULL is accepted. */
 void quic_conn_release(struct quic_conn *c);
+/* From now on the owner is also woken when a stream closes and no more than `count` are left. A
+ * stream that was released is closed when all that was written to it has arrived. */
+void quic_conn_tell_left(struct quic_conn *c, size_t count);
+size_t quic_conn_streams(const struct quic_conn *c);
 /* Changes who is woken. */
 void quic_conn_set_owner(struct quic_conn *c, struct task *owner);
 

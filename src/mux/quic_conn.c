@@ -301,6 +301,17 @@ void quic_conn_why(const struct quic_conn *c, struct quic_why *ret)
     *ret = c->why;
 }
 
+void quic_conn_tell_left(struct quic_conn *c, size_t count)
+{
+    c->tells_left = true;
+    c->left = count;
+}
+
+size_t quic_conn_streams(const struct quic_conn *c)
+{
+    return c->stream_count;
+}
+
 void quic_conn_set_owner(struct quic_conn *c, struct task *owner)
 {
     c->owner = owner;

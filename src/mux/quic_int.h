@@ -66,7 +66,9 @@ struct quic_conn {
     struct list starved;  /* streams that wait for the connection's credit */
     bool wants_stream_credit;
     size_t stream_count, streams_to_grant; /* open; ended, and not yet given back to the peer */
-    uint8_t *blocked;                      /* a batch that the kernel did not take */
+    bool tells_left;
+    size_t left;      /* of quic_conn_tell_left */
+    uint8_t *blocked; /* a batch that the kernel did not take */
     size_t blocked_bytes, blocked_segment;
     struct addr blocked_to, blocked_from;
     uint8_t *close_packet; /* answered to whatever comes after our close */

@@ -50,6 +50,8 @@ void quic_stream_destroy(struct quic_stream *s)
     if (s->conn != NULL) {
         list_remove(&s->node);
         s->conn->stream_count--;
+        if (s->conn->tells_left && s->conn->stream_count <= s->conn->left)
+            task_wake(s->conn->owner);
         s->conn = NULL;
     }
     loop_reap(s->loop, &s->reaper, reap);

@@ -137,6 +137,17 @@ bool addr_eq(const struct addr *a, const struct addr *b)
     return a->size == b->size && memcmp(&a->sa, &b->sa, a->size) == 0;
 }
 
+bool addr_is_any(const struct addr *a)
+{
+    if (a->sa.ss_family == AF_INET)
+        return v4(a)->sin_addr.s_addr == htonl(INADDR_ANY);
+    if (is_mapped(a)) {
+        static const uint8_t NONE[4];
+        return memcmp(&v6(a)->sin6_addr.s6_addr[12], NONE, sizeof NONE) == 0;
+    }
+    return a->sa.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6(a)->sin6_addr);
+}
+
 bool addr_is_loopback(const struct addr *a)
 {
     if (a->sa.ss_family == AF_INET)

@@ -25,4 +25,6 @@ char *addr_ip_text(const struct addr *a, char text[static ADDR_TEXT_BYTES]);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 bool addr_eq(const struct addr *a, const struct addr *b);
+/* 0.0.0.0 or ::, what a socket for every address is bound to. */
+bool addr_is_any(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);

@@ -400,3 +400,19 @@ int udp_send(struct udp *u, const struct addr *from, const struct addr *to, uint
     *ret_sent = sent;
     return 0;
 }
+
+int udp_source_addr(const struct addr *to, struct addr *ret)
+{
+    struct addr a = { .size = sizeof a.sa };
+    int fd = socket(to->sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return err_from_errno(errno);
+    int r = 0;
+    if (connect(fd, (const struct sockaddr *)&to->sa, to->size) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a.sa, &a.size) < 0)
+        r = err_from_errno(errno);
+    (void)close(fd);
+    if (r == 0)
+        *ret = a;
+    return r;
+}

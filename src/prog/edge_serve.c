@@ -77,18 +77,11 @@ static int take_addrs(struct server *s, struct edge_conf *conf, struct fault *fa
     return r;
 }
 
-static bool is_any(const struct addr *a)
-{
-    char ip[ADDR_TEXT_BYTES];
-    (void)addr_ip_text(a, ip);
-    return slice_eq(slice_str(ip), SLICE("::")) || slice_eq(slice_str(ip), SLICE("0.0.0.0"));
-}
-
 /* What the local machine can reach: any address becomes loopback. */
 static const char *reachable(struct server *s, const struct addr *a)
 {
     char text[ADDR_TEXT_BYTES];
-    if (is_any(a))
+    if (addr_is_any(a))
         return arena_fmt(&s->arena, "127.0.0.1:%u", addr_port(a));
     return arena_fmt(&s->arena, "%s", addr_text(a, text));
 }

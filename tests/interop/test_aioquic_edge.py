@@ -65,7 +65,6 @@ def test_a_registration_says_who_connects(edge):
     assert "TST" in edge.connector.text()
 
 
-@pytest.mark.xfail(strict=True, reason="src/connector/connection.c, enroll: the address of the socket is that it was bound to, 0.0.0.0")
 def test_a_registration_has_the_local_address(edge):
     local = ipaddress.IPv6Address(edge.registrations[0]["options"]["originLocalIp"]).ipv4_mapped
     assert local == ipaddress.IPv4Address("127.0.0.1")

@@ -153,8 +153,6 @@ def test_adit_unregisters_and_ends_what_is_under_way(edge, origin, tmp_path):
         assert edge.run(peer.ended()).error_code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="src/connector/connection.c, check_drain: nothing wakes the connections when the last stream ends "
-                                       "(the group's owner is never set), so the whole grace period is waited for")
 def test_adit_stops_when_its_last_request_has_ended(edge, origin, tmp_path):
     program = start_both(edge, tmp_path, origin, grace="60s")
     try:
