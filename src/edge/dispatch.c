@@ -42,6 +42,22 @@ static void answer_no_route(struct edge_worker *w, struct exchange *ex, const ch
            });
 }
 
+static void answer_loop(struct edge_worker *w, struct exchange *ex)
+{
+    metric_add(w->metrics, EDGE_loops, 1);
+    answer(ex,
+           &(struct page){
+               .status = 508,
+               .code = 1036,
+               .title = "The request goes round in circles",
+               .text = "It has passed an edge too often: the service behind this hostname leads "
+                       "back to a tunnel.",
+               .next = "Check the service of the ingress rule: it must be the origin itself, "
+                       "not a hostname that an edge serves.",
+               .hop = HOP_ORIGIN,
+           });
+}
+
 static void answer_no_link(struct edge_worker *w, struct exchange *ex)
 {
     metric_add(w->metrics, EDGE_no_link, 1);
@@ -235,6 +251,7 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
     metric_add(w->metrics, EDGE_exchanges, 1);
     struct dispatch *d = arena_alloc(&ex->arena, sizeof *d);
     char *hostname = hostname_of(ex);
+    unsigned loops = forward_loops(ex);
     if (d == NULL || hostname == NULL ||
         forward_request(ex, h1_conn_peer(conn), h1_conn_scheme(conn)) < 0) {
         ex->verdict.status = 431;
@@ -245,6 +262,10 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
     ex->user = hostname;
     if (ex->request.upgrade == UPGRADE_CONNECT) {
         exchange_fail(ex, ERR_UNSUPPORTED, HOP_EDGE, "CONNECT is not offered on this hostname");
+        return;
+    }
+    if (loops >= FORWARD_LOOPS_MAX) {
+        answer_loop(w, ex);
         return;
     }
     if (w->snapshot == NULL || !snapshot_route(w->snapshot, slice_str(hostname), &d->tunnel)) {

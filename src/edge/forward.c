@@ -32,14 +32,64 @@ static int add_forwarded_for(struct exchange *ex, const char *ip)
     return all != NULL ? fields_set(f, NAME, slice_str(all)) : ERR_NOMEM;
 }
 
+/* ---- Cdn-Loop ---- */
+
+/* "adit; loops=3" counts three, "adit" alone one; another member of the list counts none. */
+static unsigned loops_of_member(struct slice member)
+{
+    struct slice part;
+    uint64_t count = 1;
+    if (!slice_split(&member, ';', &part) || !slice_eq_nocase(slice_trim(part), SLICE("adit")))
+        return 0;
+    while (slice_split(&member, ';', &part)) {
+        part = slice_trim(part);
+        if (slice_starts(part, SLICE("loops=")) &&
+            slice_u64(slice_sub(part, 6, SIZE_MAX), FORWARD_LOOPS_MAX, &count) < 0)
+            count = FORWARD_LOOPS_MAX;
+    }
+    return (unsigned)count;
+}
+
+/* Counts our members over all lines; what others said is joined in *others, when it is wanted. */
+static unsigned read_loops(const struct exchange *ex, struct arena *arena, const char **others)
+{
+    unsigned loops = 0;
+    for (size_t i = 0; i < ex->request.fields.count; i++) {
+        struct slice rest = ex->request.fields.lines[i].value, member;
+        if (!slice_eq_nocase(ex->request.fields.lines[i].name, SLICE("cdn-loop")))
+            continue;
+        while (slice_split(&rest, ',', &member)) {
+            member = slice_trim(member);
+            unsigned ours = loops_of_member(member);
+            loops = loops + ours < FORWARD_LOOPS_MAX ? loops + ours : FORWARD_LOOPS_MAX;
+            if (ours == 0 && member.n > 0 && others != NULL && *others != NULL)
+                *others = arena_fmt(arena, "%s%.*s, ", *others, SLICE_FMT(member));
+        }
+    }
+    return loops;
+}
+
+unsigned forward_loops(const struct exchange *ex)
+{
+    return read_loops(ex, NULL, NULL);
+}
+
+static const char *next_loop(struct exchange *ex)
+{
+    const char *others = "";
+    unsigned loops = read_loops(ex, &ex->arena, &others);
+    return others != NULL ? arena_fmt(&ex->arena, "%sadit; loops=%u", others, loops + 1) : NULL;
+}
+
 int forward_request(struct exchange *ex, const struct addr *visitor, const char *scheme)
 {
     struct fields *f = &ex->request.fields;
     char ip_text[ADDR_TEXT_BYTES], ray_text[RAY_BYTES];
     const char *ip = arena_str(&ex->arena, slice_str(addr_ip_text(visitor, ip_text)));
     const char *ray = arena_str(&ex->arena, slice_str(forward_ray(ex, ray_text)));
+    const char *loop = next_loop(ex);
     bool is_https = slice_eq(slice_str(scheme), SLICE("https"));
-    if (ip == NULL || ray == NULL)
+    if (ip == NULL || ray == NULL || loop == NULL)
         return ERR_NOMEM;
     const struct {
         struct slice name, value;
@@ -49,7 +99,7 @@ int forward_request(struct exchange *ex, const struct addr *visitor, const char 
         { SLICE("Cf-Visitor"),
           is_https ? SLICE("{\"scheme\":\"https\"}") : SLICE("{\"scheme\":\"http\"}") },
         { SLICE("X-Forwarded-Proto"), slice_str(scheme) },
-        { SLICE("Cdn-Loop"), SLICE("adit; loops=1") },
+        { SLICE("Cdn-Loop"), slice_str(loop) },
     };
     int r = add_forwarded_for(ex, ip);
     for (size_t i = 0; i < sizeof SET / sizeof SET[0] && r == 0; i++)

@@ -5,9 +5,13 @@
 #include "net/addr.h"
 
 #define RAY_BYTES 24
+#define FORWARD_LOOPS_MAX                                                                          \
+    8 /* edges behind each other; more is an origin that leads back to itself */
 
 /* "<16 hex digits>-ADT": the request id in the shape of Cf-Ray. Returns text. */
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES]);
+/* How many times an edge of Adit has forwarded this request already, by its Cdn-Loop (RFC 8586). */
+unsigned forward_loops(const struct exchange *ex);
 /* Replaces what a visitor might have forged and adds Cf-Ray, Cf-Connecting-IP, Cf-Visitor,
  * X-Forwarded-For, X-Forwarded-Proto, Cdn-Loop; and Accept-Encoding where there is none, because
  * the reference's connector would add gzip. ERR_LIMIT, ERR_NOMEM. */

@@ -31,6 +31,13 @@ def test_the_origin_learns_who_asks(tunnel):
     assert len(fields["cf-ray"]) > 16
 
 
+@pytest.mark.parametrize("said, told", [([], "adit; loops=1"), (["other; x=1"], "other; x=1, adit; loops=1"),
+                                        (["adit; loops=2, other", "Adit"], "other, adit; loops=4")])
+def test_the_origin_learns_how_many_edges_the_request_passed(tunnel, said, told):
+    head, body = get(tunnel, "/echo", headers=[("Cdn-Loop", line) for line in said])
+    assert [v for k, v in json.loads(body)["headers"] if k.lower() == "cdn-loop"] == [told]
+
+
 @pytest.mark.parametrize("size", [1, 1000, 100_000, 3_000_000])
 def test_a_body_of_known_length_arrives_whole(tunnel, size):
     data = bytes(i * 7 % 256 for i in range(size))

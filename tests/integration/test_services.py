@@ -76,6 +76,10 @@ ingress:
     path: ^/unresolvable
     service: http://nowhere.invalid:80
   - hostname: HOST
+    path: ^/circle
+    service: http://127.0.0.1:EDGE
+    originRequest: {httpHostHeader: HOST}
+  - hostname: HOST
     path: ^/hello
     service: hello_world
   - service: http_status:503
@@ -99,7 +103,7 @@ def services(request, tmp_path_factory, certificate):
     tunnel = json.loads(urllib.request.urlopen(urllib.request.Request(f"http://{edge.addresses['local']}/tunnel", data=b"")).read())["result"]
     rules = RULES
     for word, value in {"HOST": tunnel["hostname"], "DIR": where, "HTTPS": secure.server_address[1], "CERTIFICATE": certificate,
-                        "CLOSED": closed.getsockname()[1]}.items():
+                        "CLOSED": closed.getsockname()[1], "EDGE": edge.port("http")}.items():
         rules = rules.replace(word, str(value))
     (where / "config.yml").write_text(rules)
     (where / "credentials.json").write_text(json.dumps({"AccountTag": tunnel["account_tag"], "TunnelID": tunnel["id"],
@@ -154,6 +158,11 @@ def test_an_origin_that_is_down_has_its_own_page(services):
 def test_an_origin_whose_name_is_unknown_is_named(services):
     head, body = get(services, "/unresolvable")
     assert head.status_code == 502 and b"nowhere.invalid" in body
+
+
+def test_a_service_that_leads_back_to_the_edge_is_told_of(services):
+    head, body = get(services, "/circle")
+    assert head.status_code == 508 and b"round in circles" in body
 
 
 def test_the_hello_page(services):
