@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/slice.h"
+
 typedef uint64_t nsec;
 
 #define NSEC_PER_USEC 1000ULL
@@ -22,3 +24,6 @@ int64_t clock_wall_us(void);
 /* RFC 3339, UTC, with six digits of fraction and Z ("2026-01-02T03:04:05.000006Z"). Returns `text`.
  */
 char *clock_rfc3339(int64_t wall_us, char text[static CLOCK_TEXT_BYTES]);
+/* The other way: any fraction, Z or an offset whose '+' may have become a space in a query. 0 or
+ * ERR_PARSE. */
+int clock_parse_rfc3339(struct slice text, int64_t *ret_us);

@@ -46,9 +46,8 @@
 /* Tunnel */
 #define TUNNEL_METADATA_MAX    512 /* entries of one head: each header line is one */
 #define TUNNEL_HEAD_BYTES_MAX  (256 * 1024)
-#define TUNNEL_CONNECTIONS_MAX 32     /* of one connector */
-#define QUICK_TUNNELS_MAX      1024   /* alive at once on one edge; option */
-#define QUICK_TUNNEL_AWAY_MS   300000 /* a quick tunnel without connector goes after five minutes */
+#define TUNNEL_CONNECTIONS_MAX 32  /* of one connector */
+#define TUNNEL_LINKS_MAX       256 /* of one tunnel at one edge: 64 replicas of four */
 
 /* Visitors */
 #define VISITORS_MAX    65536 /* open connections of one worker; option */
@@ -57,3 +56,4 @@
 
 /* API */
 #define API_BODY_BYTES_MAX (1024 * 1024)
+#define AUDIT_ROWS_MAX     100000 /* about ten megabytes; quick tunnels alone write without end */

@@ -13,6 +13,7 @@
 #include "crypto/random.h"
 
 #define ANSWER_BYTES_MAX (16 * 1024 * 1024)
+#define SWEEP_MAX        256 /* quick tunnels that end in one sweep */
 
 /* ---- answers ---- */
 
@@ -28,11 +29,23 @@ static void finish(struct call *c, unsigned status, json_t *body)
     if (body != NULL)
         json_write(&c->r->body, body);
     json_decref(body);
+    if (c->r->body.err == ERR_LIMIT && status == 200) {
+        strb_done(&c->r->body);
+        strb_init(&c->r->body, ANSWER_BYTES_MAX);
+        answer_error(c, 500, 1000, "The answer is too large; ask for less with per_page");
+    }
 }
 
 void answer(struct call *c, json_t *result)
 {
+    answer_said(c, result, NULL);
+}
+
+void answer_said(struct call *c, json_t *result, json_t *messages)
+{
     json_t *body = envelope(true);
+    if (messages != NULL)
+        (void)json_object_set_new(body, "messages", messages);
     (void)json_object_set_new(body, "result", result != NULL ? result : json_null());
     finish(c, 200, body);
 }
@@ -51,15 +64,28 @@ void answer_list(struct call *c, json_t *result, const struct page *p)
     finish(c, 200, body);
 }
 
-void answer_error(struct call *c, unsigned status, int code, const char *message)
+static void answer_errors(struct call *c, unsigned status, json_t *errors)
 {
     json_t *body = envelope(false);
-    (void)json_object_set_new(body, "errors",
-                              json_pack("[{s:i,s:s}]", "code", code, "message", message));
+    (void)json_object_set_new(body, "errors", errors);
     (void)json_object_set_new(body, "result", json_null());
     if (status == 409)
         c->r->no_retry = true;
     finish(c, status, body);
+}
+
+void answer_error(struct call *c, unsigned status, int code, const char *message)
+{
+    answer_errors(c, status, json_pack("[{s:i,s:s}]", "code", code, "message", message));
+}
+
+/* An error with the one below it. */
+static void answer_chain(struct call *c, unsigned status, int code, const char *message,
+                         int inner_code, const char *inner)
+{
+    answer_errors(c, status,
+                  json_pack("[{s:i,s:s,s:[{s:i,s:s}]}]", "code", code, "message", message,
+                            "error_chain", "code", inner_code, "message", inner));
 }
 
 /* ---- requests ---- */
@@ -152,13 +178,23 @@ void audit(struct call *c, const char *action, const char *object)
 
 /* ---- routing ---- */
 
-static void no_route(struct call *c)
+void answer_no_route(struct call *c)
 {
     char text[256];
+    struct slice path = slice_sub(c->q->path, 0, 180);
+    if (!slice_is_utf8(path)) /* JSON could not hold it */
+        path = SLICE("this path");
     (void)snprintf(text, sizeof text,
                    "Could not route to %.*s, perhaps your object identifier is invalid?",
-                   (int)(c->q->path.n < 180 ? c->q->path.n : 180), (const char *)c->q->path.p);
-    answer_error(c, 404, 7003, text);
+                   SLICE_FMT(path));
+    answer_errors(c, 404,
+                  json_pack("[{s:i,s:s},{s:i,s:s}]", "code", 7003, "message", text, "code", 7000,
+                            "message", "No route for that URI"));
+}
+
+void answer_no_method(struct call *c)
+{
+    answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
 }
 
 static bool is_hex32(struct slice s)
@@ -167,25 +203,53 @@ static bool is_hex32(struct slice s)
     return s.n == 32 && hex_decode(s, bytes) == 0;
 }
 
+static bool is_token(struct call *c, struct slice text)
+{
+    uint8_t hash[SHA256_BYTES];
+    sha256(text, hash); /* what is looked up tells nothing about what is stored */
+    return store_token_is_known(c->api->store, hash);
+}
+
+/* X-Auth-Email and X-Auth-Key, as older tools send them: the key is an API token. */
+static bool authorise_by_key(struct call *c)
+{
+    struct slice key = c->q->auth_key;
+    bool is_formed = c->q->auth_email.n > 0 && key.n >= 37 && key.n <= 80;
+    for (size_t i = 0; i < key.n; i++)
+        is_formed &= key.p[i] > ' ' && key.p[i] < 0x7f;
+    if (!is_formed)
+        answer_chain(c, 400, 6003, "Invalid request headers", 6103,
+                     "Invalid format for X-Auth-Key header");
+    else if (!is_token(c, key))
+        answer_error(c, 403, 9103, "Unknown X-Auth-Key or X-Auth-Email");
+    else
+        return true;
+    return false;
+}
+
+static bool is_verify(const struct call *c)
+{
+    size_t n = c->part_count;
+    return n >= 3 && slice_eq(c->parts[n - 2], SLICE("tokens")) &&
+           slice_eq(c->parts[n - 1], SLICE("verify"));
+}
+
 /* Answers and gives false unless a known token came. */
 static bool authorise(struct call *c)
 {
     static const struct slice BEARER = { (const uint8_t *)"Bearer ", 7 };
-    uint8_t hash[SHA256_BYTES];
     struct slice header = c->q->authorization;
-    if (header.n == 0) {
+    struct slice token = slice_trim(slice_sub(header, BEARER.n, SIZE_MAX));
+    if (header.n == 0 && c->q->auth_key.n + c->q->auth_email.n > 0)
+        return authorise_by_key(c);
+    if (header.n == 0)
         answer_error(c, 400, 9106, "Missing X-Auth-Key, X-Auth-Email or Authorization headers");
-        return false;
-    }
-    if (header.n < BEARER.n || !slice_eq_nocase(slice_sub(header, 0, BEARER.n), BEARER)) {
-        answer_error(c, 400, 6003, "Invalid request headers");
-        return false;
-    }
-    sha256(slice_trim(slice_sub(header, BEARER.n, SIZE_MAX)), hash);
-    if (store_token_is_known(c->api->store, hash))
+    else if (!slice_eq_nocase(slice_sub(header, 0, BEARER.n), BEARER) || token.n == 0)
+        answer_chain(c, 400, 6003, "Invalid request headers", 6111,
+                     "Invalid format for Authorization header");
+    else if (is_token(c, token))
         return true;
-    bool is_verify = c->part_count >= 2 && slice_eq(c->parts[c->part_count - 1], SLICE("verify"));
-    if (is_verify)
+    else if (is_verify(c))
         answer_error(c, 401, 1000, "Invalid API Token");
     else
         answer_error(c, 403, 10000, "Authentication error");
@@ -207,48 +271,52 @@ static bool is_our_zone(const struct call *c, struct slice id)
 
 static void route_account(struct call *c)
 {
-    if (c->part_count < 3 || part_is(c, 2, "tokens")) {
+    if (c->part_count < 2) {
         identity(c);
         return;
     }
     if (!is_hex32(c->parts[1])) {
-        no_route(c);
+        answer_no_route(c);
         return;
     }
     if (!slice_eq(c->parts[1], slice_str(c->api->account))) {
         answer_error(c, 403, 9109, "Unauthorized to access requested resource");
         return;
     }
-    if (part_is(c, 2, "cfd_tunnel") && c->part_count == 3)
+    if (c->part_count == 2 || part_is(c, 2, "tokens"))
+        identity(c);
+    else if (part_is(c, 2, "cfd_tunnel") && c->part_count == 3)
         tunnels_collection(c);
     else if (part_is(c, 2, "cfd_tunnel") && uuid_parse(c->parts[3], &c->tunnel) == 0 &&
              c->parts[3].n == 36)
         tunnels_item(c);
     else
-        no_route(c);
+        answer_no_route(c);
 }
 
 static void route_zone(struct call *c)
 {
-    if (c->part_count <= 2) {
+    if (c->part_count < 2) {
         identity(c);
         return;
     }
     if (!is_hex32(c->parts[1])) {
-        no_route(c);
+        answer_no_route(c);
         return;
     }
     if (!is_our_zone(c, c->parts[1])) {
         answer_error(c, 403, 9109, "Unauthorized to access requested resource");
         return;
     }
-    if (part_is(c, 2, "tunnels") && part_is(c, 4, "routes") && c->part_count == 5 &&
-        uuid_parse(c->parts[3], &c->tunnel) == 0)
+    if (c->part_count == 2)
+        identity(c);
+    else if (part_is(c, 2, "tunnels") && part_is(c, 4, "routes") && c->part_count == 5 &&
+             uuid_parse(c->parts[3], &c->tunnel) == 0)
         routes_put(c);
     else if (part_is(c, 2, "dns_records"))
         dns_records(c);
     else
-        no_route(c);
+        answer_no_route(c);
 }
 
 static void route(struct call *c)
@@ -266,7 +334,7 @@ static void route(struct call *c)
     else if (part_is(c, 0, "user") || part_is(c, 0, "memberships"))
         identity(c);
     else
-        no_route(c);
+        answer_no_route(c);
 }
 
 static bool split_path(struct call *c, struct slice path)
@@ -292,8 +360,9 @@ void api_handle(struct api *api, const struct api_request *q, struct api_respons
         answer_error(&c, 413, 1, "The request body is too large");
     else if (slice_eq(q->path, SLICE("/tunnel")))
         quick_create(&c);
-    else if (!slice_starts(q->path, BASE) || !split_path(&c, slice_sub(q->path, BASE.n, SIZE_MAX)))
-        no_route(&c);
+    else if (!slice_starts(q->path, BASE) || (q->path.n > BASE.n && q->path.p[BASE.n] != '/') ||
+             !split_path(&c, slice_sub(q->path, BASE.n, SIZE_MAX)))
+        answer_no_route(&c);
     else
         route(&c);
 }
@@ -313,15 +382,37 @@ static int keep_id(struct api *api, const char *key, char ret[static 33], struct
     return r < 0 ? fault_set(fault, r, "the database could not be written") : 0;
 }
 
+static int keep_created(struct api *api, struct fault *fault)
+{
+    char text[24];
+    uint64_t us = 0;
+    int r = store_get(api->store, "created", text, sizeof text);
+    if (r == ERR_NOTFOUND) {
+        (void)snprintf(text, sizeof text, "%lld", (long long)api->started_us);
+        r = store_set(api->store, "created", text);
+    }
+    if (r == 0)
+        r = slice_u64(slice_str(text), INT64_MAX, &us);
+    api->created_us = (int64_t)us;
+    return r < 0 ? fault_set(fault, r, "the database could not be written") : 0;
+}
+
 int api_init(struct api *api, struct slice admin_token, struct fault *fault)
 {
     uint8_t hash[SHA256_BYTES];
-    int r = keep_id(api, "account", api->account, fault);
+    int r = store_check_key(api->store, fault);
+    if (r == 0)
+        r = keep_id(api, "account", api->account, fault);
+    if (r == 0)
+        r = keep_created(api, fault);
     for (size_t i = 0; i < api->domain_count && r == 0; i++) {
         char key[300];
         (void)snprintf(key, sizeof key, "zone:%s", api->domains[i]);
         r = keep_id(api, key, api->zones[i], fault);
     }
+    /* For `adit-edge cert`, which runs beside the edge. */
+    if (r == 0 && store_set(api->store, "domain", api->domains[0]) < 0)
+        r = fault_set(fault, ERR_IO, "the database could not be written");
     sha256(admin_token, hash);
     if (r == 0 && store_token_put(api->store, hash, "admin") < 0)
         r = fault_set(fault, ERR_IO, "the database could not be written");
@@ -346,31 +437,42 @@ struct snapshot *api_snapshot(struct api *api)
     return s;
 }
 
-#define SWEEP_MAX 256
+struct sweep {
+    const struct api *api;
+    int64_t now_us;
+    struct uuid over[SWEEP_MAX];
+    size_t count;
+};
+
+/* Collects what has been without a connector for too long. */
+static int sweep_one(void *ctx, const struct uuid *id, int64_t created_us)
+{
+    struct sweep *s = ctx;
+    const struct live *live = s->api->live;
+    if (live_count(live, id) > 0)
+        return 0;
+    /* One that has not been seen by this process: since it was made, or since the start, for its
+     * connector may still be on its way back to us. */
+    int64_t since = live_away_since(live, id);
+    if (since == 0)
+        since = created_us > s->api->started_us ? created_us : s->api->started_us;
+    if (s->now_us - since < s->api->quick_away_us)
+        return 0;
+    s->over[s->count++] = *id;
+    return s->count < SWEEP_MAX ? 0 : ERR_LIMIT; /* the others are found next time */
+}
 
 void api_sweep(struct api *api, int64_t now_us)
 {
-    struct tunnel_filter f = { .with_quick = true };
-    struct tunnel *list = calloc(SWEEP_MAX, sizeof *list);
-    size_t count = 0;
-    uint64_t total;
-    bool is_full = list != NULL;
-    while (is_full && store_tunnel_list(api->store, &f, list, SWEEP_MAX, &count, &total) == 0) {
-        for (size_t i = 0; i < count; i++) {
-            int64_t since = live_away_since(api->live, &list[i].id);
-            if (since == 0)
-                since = list[i].created_us > api->started_us ? list[i].created_us : api->started_us;
-            bool is_away = live_count(api->live, &list[i].id) == 0;
-            if (!list[i].is_quick || !is_away ||
-                now_us - since < (int64_t)QUICK_TUNNEL_AWAY_MS * 1000)
-                continue;
-            log_info("quick tunnel ended", LSTR("name", list[i].name));
-            (void)!store_tunnel_purge(api->store, &list[i].id);
-            live_forget(api->live, &list[i].id);
-            api->routes_changed = true;
-        }
-        f.offset += count;
-        is_full = count == SWEEP_MAX;
+    char id[UUID_TEXT_BYTES];
+    struct sweep s = { .api = api, .now_us = now_us };
+    (void)!store_quick_each(api->store, sweep_one, &s);
+    for (size_t i = 0; i < s.count; i++) {
+        if (store_tunnel_purge(api->store, &s.over[i]) < 0)
+            continue;
+        log_info("quick tunnel ended: it had no connector",
+                 LSTR("tunnel", uuid_text(&s.over[i], id)));
+        live_forget(api->live, &s.over[i]);
+        api->routes_changed = true;
     }
-    free(list);
 }

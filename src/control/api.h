@@ -4,6 +4,7 @@
  * What follows from a change (new routes to publish, links to close) is left in the struct for the
  * caller to carry out. */
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/strb.h"
 #include "codec/json.h"
 #include "control/live.h"
@@ -12,7 +13,7 @@
 #include "store/store.h"
 
 #define API_DOMAINS_MAX 32
-#define API_CLOSES_MAX  256
+#define API_CLOSES_MAX  TUNNEL_LINKS_MAX /* every link of one tunnel */
 
 struct api {
     struct store *store;
@@ -25,8 +26,11 @@ struct api {
     size_t edge_count;
     uint8_t pin[32];
     size_t quick_max;
-    const char *location; /* colo_name */
-    int64_t started_us;   /* of this process */
+    int64_t quick_away_us; /* a quick tunnel goes when its connector has been away for this long */
+    uint16_t http_port, https_port; /* of visitors, for the URLs of quick tunnels; 0 = off */
+    const char *location;           /* colo_name */
+    int64_t started_us;             /* of this process */
+    int64_t created_us;             /* of the account */
     /* Left by a request: */
     bool routes_changed;
     uint64_t closes[API_CLOSES_MAX]; /* links to close */
@@ -34,8 +38,9 @@ struct api {
 };
 
 struct api_request {
-    struct slice method, path, query; /* path still escaped, from "/" on */
-    struct slice authorization;       /* empty = none */
+    struct slice method, path, query;  /* path still escaped, from "/" on */
+    struct slice authorization;        /* empty = none */
+    struct slice auth_email, auth_key; /* X-Auth-…, likewise */
     struct slice body;
     int64_t now_us;
     struct arena *arena;
@@ -48,12 +53,13 @@ struct api_response {
     bool no_retry; /* x-should-retry: false */
 };
 
-/* Makes the account, the zones and the admin token's hash when the store is new. */
+/* Makes the account and the zones when the store is new; the admin token is the given one, and no
+ * earlier one. Refuses a store whose secrets were sealed with another key. */
 int api_init(struct api *api, struct slice admin_token, struct fault *fault)
     __attribute__((warn_unused_result));
 /* Every path under /client/v4, and /tunnel. *ret->body is initialised here; the caller frees it. */
 void api_handle(struct api *api, const struct api_request *q, struct api_response *ret);
 /* The routes as a snapshot, or NULL when memory is short. */
 struct snapshot *api_snapshot(struct api *api);
-/* Removes quick tunnels whose connector has been away for QUICK_TUNNEL_AWAY_MS. */
+/* Removes quick tunnels whose connector has been away for quick_away_us. */
 void api_sweep(struct api *api, int64_t now_us);

@@ -7,7 +7,7 @@ static json_t *account_json(struct call *c)
 {
     json_t *o = json_pack("{s:s,s:s,s:s,s:{s:b}}", "id", c->api->account, "name", "Adit", "type",
                           "standard", "settings", "enforce_twofactor", 0);
-    (void)json_object_set_new(o, "created_on", json_time(c, c->api->started_us));
+    (void)json_object_set_new(o, "created_on", json_time(c, c->api->created_us));
     return o;
 }
 
@@ -19,9 +19,9 @@ static json_t *zone_json(struct call *c, size_t index)
                   "paused", 0, "type", "full", "development_mode", 0, "name_servers",
                   "original_name_servers", "original_registrar", "original_dnshost", "account",
                   "id", c->api->account, "name", "Adit", "meta", "owner", "permissions");
-    (void)json_object_set_new(o, "created_on", json_time(c, c->api->started_us));
-    (void)json_object_set_new(o, "modified_on", json_time(c, c->api->started_us));
-    (void)json_object_set_new(o, "activated_on", json_time(c, c->api->started_us));
+    (void)json_object_set_new(o, "created_on", json_time(c, c->api->created_us));
+    (void)json_object_set_new(o, "modified_on", json_time(c, c->api->created_us));
+    (void)json_object_set_new(o, "activated_on", json_time(c, c->api->created_us));
     return o;
 }
 
@@ -36,7 +36,7 @@ static void list_accounts(struct call *c)
     if (!take_page(c, 20, 1000, &p))
         return;
     struct slice name = query_of(c, "name");
-    bool matches = name.n == 0 || slice_eq(name, SLICE("Adit"));
+    bool matches = name.n == 0 || slice_eq_nocase(name, SLICE("Adit"));
     json_t *result = json_array();
     p.total = matches ? 1 : 0;
     if (matches && is_within(&p, 0))
@@ -52,12 +52,22 @@ static void list_zones(struct call *c)
     struct slice name = query_of(c, "name");
     json_t *result = json_array();
     for (size_t i = 0; i < c->api->domain_count; i++) {
-        if (name.n > 0 && !slice_eq(name, slice_str(c->api->domains[i])))
+        if (name.n > 0 && !slice_eq_nocase(name, slice_str(c->api->domains[i])))
             continue;
         if (is_within(&p, p.total++))
             (void)json_array_append_new(result, zone_json(c, i));
     }
     answer_list(c, result, &p);
+}
+
+static void one_account(struct call *c)
+{
+    answer(c, account_json(c)); /* there is one, and the path was found to name it */
+}
+
+static void user(struct call *c)
+{
+    answer(c, json_pack("{s:s,s:s}", "id", c->api->account, "email", "admin@localhost"));
 }
 
 static void one_zone(struct call *c)
@@ -67,30 +77,42 @@ static void one_zone(struct call *c)
             answer(c, zone_json(c, i));
             return;
         }
-    answer_error(c, 404, 7003,
-                 "Could not route to this zone, perhaps your object identifier is invalid?");
+    answer_no_route(c);
+}
+
+/* tokens/verify: the token was found good before we came here. */
+static void verify(struct call *c)
+{
+    answer_said(c, json_pack("{s:s,s:s}", "id", c->api->account, "status", "active"),
+                json_pack("[{s:i,s:s,s:n}]", "code", 10000, "message",
+                          "This API Token is valid and active", "type"));
+}
+
+/* /user/tokens/verify, and the same below an account. */
+static bool is_verify(const struct call *c, size_t at)
+{
+    return c->part_count == at + 2 && slice_eq(c->parts[at], SLICE("tokens")) &&
+           slice_eq(c->parts[at + 1], SLICE("verify"));
 }
 
 void identity(struct call *c)
 {
-    struct slice first = c->parts[0], last = c->parts[c->part_count - 1];
-    if (!slice_eq(c->q->method, SLICE("GET")) && !slice_eq(c->q->method, SLICE("HEAD"))) {
-        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
-    } else if (slice_eq(last, SLICE("verify"))) {
-        answer(c, json_pack("{s:s,s:s}", "id", c->api->account, "status", "active"));
-    } else if (slice_eq(first, SLICE("accounts")) && c->part_count == 1) {
-        list_accounts(c);
-    } else if (slice_eq(first, SLICE("accounts")) && c->part_count == 2 &&
-               slice_eq(last, slice_str(c->api->account))) {
-        answer(c, account_json(c));
-    } else if (slice_eq(first, SLICE("zones")) && c->part_count == 1) {
-        list_zones(c);
-    } else if (slice_eq(first, SLICE("zones")) && c->part_count == 2) {
-        one_zone(c);
-    } else if (slice_eq(first, SLICE("user")) && c->part_count == 1) {
-        answer(c, json_pack("{s:s,s:s}", "id", c->api->account, "email", "admin@localhost"));
-    } else {
-        answer_error(c, 404, 7003,
-                     "Could not route to this path, perhaps your object identifier is invalid?");
-    }
+    struct slice first = c->parts[0];
+    bool is_account = slice_eq(first, SLICE("accounts")), is_zone = slice_eq(first, SLICE("zones")),
+         is_user = slice_eq(first, SLICE("user"));
+    void (*act)(struct call * c) = NULL;
+    if (is_verify(c, is_account ? 2 : 1) && !is_zone)
+        act = verify;
+    else if (is_account && c->part_count <= 2)
+        act = c->part_count == 1 ? list_accounts : one_account;
+    else if (is_zone && c->part_count <= 2)
+        act = c->part_count == 1 ? list_zones : one_zone;
+    else if (is_user && c->part_count == 1)
+        act = user;
+    if (act == NULL)
+        answer_no_route(c);
+    else if (slice_eq(c->q->method, SLICE("GET")) || slice_eq(c->q->method, SLICE("HEAD")))
+        act(c);
+    else
+        answer_no_method(c);
 }

@@ -16,11 +16,15 @@ struct call {
 /* ---- answers ---- */
 /* Takes the result over (NULL gives null). */
 void answer(struct call *c, json_t *result);
+/* The same with messages, for paths whose clients take objects there. */
+void answer_said(struct call *c, json_t *result, json_t *messages);
 struct page {
     uint64_t page, per_page, total;
 };
 void answer_list(struct call *c, json_t *result, const struct page *p);
 void answer_error(struct call *c, unsigned status, int code, const char *message);
+void answer_no_route(struct call *c);  /* 404 */
+void answer_no_method(struct call *c); /* 405 */
 
 /* ---- requests ---- */
 /* A query parameter, decoded, in the arena; empty when it is absent. */

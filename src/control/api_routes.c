@@ -13,44 +13,78 @@
 #define TARGET_SUFFIX ".cfargotunnel.com"
 #define QUICK_TRIES   16
 
-const char *domain_of(const struct api *api, struct slice hostname)
+static bool is_within(struct slice hostname, struct slice domain)
 {
-    for (size_t i = 0; i < api->domain_count; i++) {
-        struct slice domain = slice_str(api->domains[i]);
-        if (slice_eq(hostname, domain) ||
-            (hostname.n > domain.n + 1 && slice_ends(hostname, domain) &&
-             hostname.p[hostname.n - domain.n - 1] == '.'))
-            return api->domains[i];
-    }
-    return NULL;
+    return slice_eq(hostname, domain) ||
+           (hostname.n > domain.n + 1 && slice_ends(hostname, domain) &&
+            hostname.p[hostname.n - domain.n - 1] == '.');
 }
 
-/* A hostname in lower case, made absolute by the zone's domain; NULL when it is none. */
+/* The longest one: a domain may be part of another. */
+const char *domain_of(const struct api *api, struct slice hostname)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < api->domain_count; i++)
+        if (is_within(hostname, slice_str(api->domains[i])) &&
+            (found == NULL || strlen(api->domains[i]) > strlen(found)))
+            found = api->domains[i];
+    return found;
+}
+
+/* The zone of the path. */
+static size_t zone_of(const struct call *c)
+{
+    size_t i = 0;
+    while (i + 1 < c->api->domain_count && !slice_eq(c->parts[1], slice_str(c->api->zones[i])))
+        i++;
+    return i;
+}
+
+/* A hostname in lower case. What is not in the zone is taken as relative to it. NULL when it is
+ * none. */
 static const char *take_hostname(struct call *c, struct slice text, char ret[static 256])
 {
     struct slice rest = text;
+    const char *domain = c->api->domains[zone_of(c)];
     if (slice_starts(rest, SLICE("*.")))
         rest = slice_sub(rest, 2, SIZE_MAX);
-    if (rest.n == 0 || rest.n > 200 || !http1_is_host(rest) || slice_find(rest, ':') < rest.n ||
-        rest.p[0] == '[' || rest.p[0] == '.' || rest.p[rest.n - 1] == '.')
+    if (rest.n > 0 && rest.p[rest.n - 1] == '.') /* said to be absolute */
+        rest.n--, text.n--;
+    if (rest.n == 0 || rest.n > HOSTNAME_BYTES_MAX || !http1_is_host(rest) ||
+        slice_find(rest, ':') < rest.n || rest.p[0] == '[' || rest.p[0] == '.' ||
+        rest.p[rest.n - 1] == '.')
         return NULL;
     int n = snprintf(ret, 256, "%.*s", SLICE_FMT(text));
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && i < 255; i++)
         if (ret[i] >= 'A' && ret[i] <= 'Z')
             ret[i] |= 0x20;
-    if (domain_of(c->api, slice_str(ret)) == NULL)
-        (void)snprintf(ret + n, 256 - (size_t)n, ".%s", c->api->domains[0]);
-    return ret;
+    if (!is_within(slice_str(ret), slice_str(domain)))
+        n += snprintf(ret + n, 256 - (size_t)n, ".%s", domain);
+    return n <= HOSTNAME_BYTES_MAX ? ret : NULL;
 }
 
 /* Answers and gives false when the tunnel is not there. */
 static bool tunnel_is_live(struct call *c, const struct uuid *id)
 {
     struct tunnel t;
-    if (store_tunnel_get(c->api->store, id, &t) == 0 && t.deleted_us == 0)
+    int r = store_tunnel_get(c->api->store, id, &t);
+    bool is_live = r == 0 && t.deleted_us == 0;
+    explicit_bzero(&t, sizeof t);
+    if (is_live)
         return true;
-    answer_error(c, 404, 1003, "Tunnel not found");
+    if (r == 0 || r == ERR_NOTFOUND)
+        answer_error(c, 404, 1003, "Tunnel not found");
+    else
+        answer_error(c, 500, 1000, "The database could not be read");
     return false;
+}
+
+/* A record's id is derived from its name: there is one record for a name. */
+static void record_id(const char *hostname, char ret[static 33])
+{
+    uint8_t hash[SHA256_BYTES];
+    sha256(slice_str(hostname), hash);
+    (void)hex_encode(slice_of(hash, 16), ret);
 }
 
 void routes_put(struct call *c)
@@ -58,8 +92,9 @@ void routes_put(struct call *c)
     static const char *const CHANGES[] = { "new", "updated", "unchanged" };
     struct dns_route route = { .tunnel = c->tunnel, .created_us = c->q->now_us };
     enum route_change change;
+    char id[33];
     if (!slice_eq(c->q->method, SLICE("PUT"))) {
-        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
+        answer_no_method(c);
         return;
     }
     json_t *body = take_body(c);
@@ -96,7 +131,8 @@ void routes_put(struct call *c)
     if (change != ROUTE_UNCHANGED)
         audit(c, "route.dns", name);
     c->api->routes_changed |= change != ROUTE_UNCHANGED;
-    answer(c, json_pack("{s:s,s:s}", "cname", CHANGES[change], "name", name));
+    record_id(name, id);
+    answer(c, json_pack("{s:s,s:s,s:s}", "cname", CHANGES[change], "name", name, "dns_tag", id));
 }
 
 /* ---- DNS records ---- */
@@ -109,21 +145,14 @@ struct record_list {
     struct slice id;
 };
 
-/* A record's id is derived from its name: there is one record for a name. */
-static void record_id(const char *hostname, char ret[static 33])
-{
-    uint8_t hash[SHA256_BYTES];
-    sha256(slice_str(hostname), hash);
-    (void)hex_encode(slice_of(hash, 16), ret);
-}
-
 static int add_record(void *ctx, const struct dns_route *r)
 {
     struct record_list *l = ctx;
     char id[33], tunnel[UUID_TEXT_BYTES], target[64];
     record_id(r->hostname, id);
     const char *domain = domain_of(l->c->api, slice_str(r->hostname));
-    if (domain != l->domain || (l->name.n > 0 && !slice_eq(l->name, slice_str(r->hostname))) ||
+    if (domain != l->domain ||
+        (l->name.n > 0 && !slice_eq_nocase(l->name, slice_str(r->hostname))) ||
         (l->id.n > 0 && !slice_eq(l->id, slice_str(id))))
         return 0;
     (void)snprintf(target, sizeof target, "%s" TARGET_SUFFIX, uuid_text(&r->tunnel, tunnel));
@@ -139,12 +168,14 @@ static int add_record(void *ctx, const struct dns_route *r)
 
 static bool list_records(struct call *c, struct slice name, struct slice id, json_t **ret)
 {
-    struct record_list l = { .c = c, .result = json_array(), .name = name, .id = id };
-    for (size_t i = 0; i < c->api->domain_count; i++)
-        if (slice_eq(c->parts[1], slice_str(c->api->zones[i]))) {
-            l.zone = c->api->zones[i];
-            l.domain = c->api->domains[i];
-        }
+    struct record_list l = {
+        .c = c,
+        .result = json_array(),
+        .name = name,
+        .id = id,
+        .zone = c->api->zones[zone_of(c)],
+        .domain = c->api->domains[zone_of(c)],
+    };
     if (store_route_each(c->api->store, add_record, &l) < 0) {
         json_decref(l.result);
         answer_error(c, 500, 1000, "The database could not be read");
@@ -180,6 +211,10 @@ static void create_record(struct call *c)
         answer_error(c, 400, 81053, "An A, AAAA, or CNAME record with that host already exists.");
         return;
     }
+    if (r < 0) {
+        answer_error(c, 500, 1000, "The database could not be written");
+        return;
+    }
     c->api->routes_changed = true;
     audit(c, "dns.create", name);
     if (!list_records(c, slice_str(name), (struct slice){ 0 }, &result))
@@ -201,12 +236,15 @@ static void one_record(struct call *c)
         answer(c, json_incref(record));
     } else if (slice_eq(c->q->method, SLICE("DELETE"))) {
         const char *name = json_string_value(json_object_get(record, "name"));
-        (void)!store_route_delete(c->api->store, name);
-        c->api->routes_changed = true;
-        audit(c, "dns.delete", name);
-        answer(c, json_pack("{s:O}", "id", json_object_get(record, "id")));
+        if (store_route_delete(c->api->store, name) < 0) {
+            answer_error(c, 500, 1000, "The database could not be written");
+        } else {
+            c->api->routes_changed = true;
+            audit(c, "dns.delete", name);
+            answer(c, json_pack("{s:O}", "id", json_object_get(record, "id")));
+        }
     } else {
-        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
+        answer_no_method(c);
     }
     json_decref(record);
 }
@@ -230,8 +268,7 @@ void dns_records(struct call *c)
         json_decref(result);
         answer_list(c, slice, &p);
     } else {
-        answer_error(c, 404, 7003,
-                     "Could not route to this path, perhaps your object identifier is invalid?");
+        answer_no_route(c);
     }
 }
 
@@ -258,6 +295,27 @@ static int quick_hostname(struct call *c, struct dns_route *route, struct tunnel
             return r;
     }
     return ERR_EXISTS;
+}
+
+static void add_url(json_t *urls, const char *scheme, const char *hostname, uint16_t port,
+                    uint16_t standard)
+{
+    char text[300];
+    if (port == standard)
+        (void)snprintf(text, sizeof text, "%s://%s", scheme, hostname);
+    else
+        (void)snprintf(text, sizeof text, "%s://%s:%u", scheme, hostname, port);
+    if (port != 0)
+        (void)json_array_append_new(urls, json_string(text));
+}
+
+/* Where visitors find it: the hostname alone does not say the port. */
+static json_t *urls_of(struct call *c, const char *hostname)
+{
+    json_t *urls = json_array();
+    add_url(urls, "http", hostname, c->api->http_port, 80);
+    add_url(urls, "https", hostname, c->api->https_port, 443);
+    return urls;
 }
 
 void quick_create(struct call *c)
@@ -288,6 +346,7 @@ void quick_create(struct call *c)
     json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", uuid_text(&t.id, c->id), "name",
                           t.name, "hostname", route.hostname, "account_tag", c->api->account,
                           "secret", secret, "token", token_of(c, &t));
+    (void)json_object_set_new(o, "urls", urls_of(c, route.hostname));
     explicit_bzero(secret, sizeof secret);
     explicit_bzero(t.secret, sizeof t.secret);
     answer(c, o);

@@ -9,6 +9,9 @@
 
 #define SECRET_BYTES_MIN 32
 #define PER_PAGE_MAX     1000
+#define NAME_TAKEN                                                                                 \
+    "You already have a tunnel with this name. Delete the existing tunnel, or choose a different " \
+    "name for your new tunnel"
 
 /* ---- objects ---- */
 
@@ -51,6 +54,10 @@ static json_t *tunnel_json(struct call *c, const struct tunnel *t)
                           "account_tag", c->api->account, "name", t->name, "tun_type", "cfd_tunnel",
                           "metadata", "remote_config", t->is_remote, "status", status_of(c->api, t),
                           "config_src", t->is_remote ? "cloudflare" : "local");
+    if (t->deleted_us != 0) { /* as the reference shows what is gone */
+        (void)json_object_del(o, "config_src");
+        (void)json_object_set_new(o, "remote_config", json_false());
+    }
     (void)json_object_set_new(o, "created_at", json_time(c, t->created_us));
     (void)json_object_set_new(o, "deleted_at", json_time(c, t->deleted_us));
     (void)json_object_set_new(o, "conns_active_at",
@@ -168,10 +175,7 @@ static void create(struct call *c)
     (void)uuid_text(&t.id, c->id);
     int r = store_tunnel_add(c->api->store, &t);
     if (r == ERR_EXISTS) {
-        answer_error(c, 409, 1013,
-                     "You already have a tunnel with this name. Delete the existing tunnel, or "
-                     "choose a different name "
-                     "for your new tunnel");
+        answer_error(c, 409, 1013, NAME_TAKEN);
     } else if (r < 0) {
         answer_error(c, 500, 1000, "The database could not be written");
     } else {
@@ -181,21 +185,73 @@ static void create(struct call *c)
     explicit_bzero(t.secret, sizeof t.secret);
 }
 
+static bool bad_query(struct call *c, const char *message)
+{
+    answer_error(c, 400, 1004, message);
+    return false;
+}
+
 static bool take_filter(struct call *c, struct tunnel_filter *f, struct uuid *id)
 {
-    struct slice deleted = query_of(c, "is_deleted"), uuid = query_of(c, "uuid");
-    f->deleted = has_query(c, "is_deleted") ? slice_eq(deleted, SLICE("true")) : -1;
+    static const char *const STATES[] = { "inactive", "degraded", "healthy", "down" };
+    struct slice deleted = query_of(c, "is_deleted"), status = query_of(c, "status");
+    bool is_state = !has_query(c, "status");
+    for (size_t i = 0; i < sizeof STATES / sizeof STATES[0]; i++)
+        is_state |= slice_eq(status, slice_str(STATES[i]));
+    f->deleted = !has_query(c, "is_deleted")         ? -1
+                 : slice_eq(deleted, SLICE("true"))  ? 1
+                 : slice_eq(deleted, SLICE("false")) ? 0
+                                                     : -2;
     f->name = query_of(c, "name");
     f->name_prefix =
         has_query(c, "name_prefix") ? query_of(c, "name_prefix") : query_of(c, "include_prefix");
     f->exclude_prefix = query_of(c, "exclude_prefix");
+    if (f->deleted == -2)
+        return bad_query(c, "is_deleted must be true or false");
+    if (!is_state)
+        return bad_query(c, "status must be inactive, degraded, healthy or down");
+    if (has_query(c, "existed_at") &&
+        clock_parse_rfc3339(query_of(c, "existed_at"), &f->existed_at_us) < 0)
+        return bad_query(c, "existed_at must be a time as in 2026-01-02T03:04:05Z");
+    if (has_query(c, "was_active_at") || has_query(c, "was_inactive_at"))
+        return bad_query(c, "This edge does not keep when tunnels were active; use status");
     if (!has_query(c, "uuid"))
         return true;
     f->id = id;
-    if (uuid_parse(uuid, id) == 0)
-        return true;
-    answer_error(c, 400, 1004, "uuid is not a UUID");
-    return false;
+    return uuid_parse(query_of(c, "uuid"), id) == 0 || bad_query(c, "uuid is not a UUID");
+}
+
+/* One read of the database: what matches of `rows` goes to the result when it is on the page. */
+static void add_rows(struct call *c, const struct tunnel *rows, size_t count, struct slice status,
+                     struct page *p, json_t *result)
+{
+    uint64_t first = (p->page - 1) * p->per_page;
+    for (size_t i = 0; i < count; i++) {
+        if (!slice_eq(status, slice_str(status_of(c->api, &rows[i]))))
+            continue;
+        if (p->total >= first && p->total < first + p->per_page)
+            (void)json_array_append_new(result, tunnel_json(c, &rows[i]));
+        p->total++;
+    }
+}
+
+/* The database does not know who is connected: with `status` all that matches else is looked at. */
+static int list_by_status(struct call *c, struct tunnel_filter *f, struct tunnel *rows, size_t max,
+                          struct page *p, json_t *result)
+{
+    struct slice status = query_of(c, "status");
+    size_t count;
+    uint64_t total;
+    f->offset = 0;
+    f->limit = max;
+    do {
+        int r = store_tunnel_list(c->api->store, f, rows, max, &count, &total);
+        if (r < 0)
+            return r;
+        add_rows(c, rows, count, status, p, result);
+        f->offset += max;
+    } while (f->offset < total);
+    return 0;
 }
 
 static void list(struct call *c)
@@ -203,26 +259,29 @@ static void list(struct call *c)
     struct tunnel_filter f = { 0 };
     struct uuid id;
     struct page p;
-    size_t count;
+    size_t count = 0;
     if (!take_page(c, PER_PAGE_MAX, PER_PAGE_MAX, &p) || !take_filter(c, &f, &id))
         return;
     f.offset = (p.page - 1) * p.per_page;
     f.limit = p.per_page;
     struct tunnel *rows = calloc(p.per_page, sizeof *rows);
-    if (rows == NULL ||
-        store_tunnel_list(c->api->store, &f, rows, p.per_page, &count, &p.total) < 0) {
-        free(rows);
-        answer_error(c, 500, 1000, "The database could not be read");
+    json_t *result = json_array();
+    int r = rows == NULL ? ERR_NOMEM : 0;
+    if (r == 0 && has_query(c, "status"))
+        r = list_by_status(c, &f, rows, p.per_page, &p, result);
+    else if (r == 0)
+        r = store_tunnel_list(c->api->store, &f, rows, p.per_page, &count, &p.total);
+    for (size_t i = 0; i < count && r == 0; i++)
+        (void)json_array_append_new(result, tunnel_json(c, &rows[i]));
+    if (rows != NULL)
+        explicit_bzero(rows, p.per_page * sizeof *rows);
+    free(rows);
+    if (r == 0) {
+        answer_list(c, result, &p);
         return;
     }
-    struct slice status = query_of(c, "status");
-    json_t *result = json_array();
-    for (size_t i = 0; i < count; i++)
-        if (status.n == 0 || slice_eq(status, slice_str(status_of(c->api, &rows[i]))))
-            (void)json_array_append_new(result, tunnel_json(c, &rows[i]));
-    explicit_bzero(rows, count * sizeof *rows);
-    free(rows);
-    answer_list(c, result, &p);
+    json_decref(result);
+    answer_error(c, 500, 1000, "The database could not be read");
 }
 
 void tunnels_collection(struct call *c)
@@ -232,7 +291,7 @@ void tunnels_collection(struct call *c)
     else if (slice_eq(c->q->method, SLICE("GET")) || slice_eq(c->q->method, SLICE("HEAD")))
         list(c);
     else
-        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
+        answer_no_method(c);
 }
 
 /* ---- one tunnel ---- */
@@ -265,9 +324,27 @@ static void delete_tunnel(struct call *c)
         return;
     }
     t.deleted_us = c->q->now_us;
+    live_forget(c->api->live, &t.id);
     c->api->routes_changed = true;
     audit(c, "tunnel.delete", c->id);
     answer(c, tunnel_json(c, &t));
+}
+
+/* Puts name and secret of a body into *t. NULL, or what is wrong. */
+static const char *take_changes(const json_t *body, struct tunnel *t)
+{
+    struct slice name = json_member_slice(body, "name"),
+                 secret = json_member_slice(body, "tunnel_secret");
+    const char *wrong = NULL;
+    if (name.p == NULL && secret.p == NULL)
+        return "name or tunnel_secret is wanted";
+    if (name.p != NULL)
+        wrong = check_name(name);
+    if (wrong == NULL && name.p != NULL) {
+        memset(t->name, 0, sizeof t->name);
+        memcpy(t->name, name.p, name.n);
+    }
+    return wrong == NULL && secret.p != NULL ? take_secret(secret, t) : wrong;
 }
 
 static void edit_tunnel(struct call *c)
@@ -276,25 +353,20 @@ static void edit_tunnel(struct call *c)
     json_t *body;
     if (!take_tunnel(c, false, &t) || (body = take_body(c)) == NULL)
         return;
-    struct slice name = json_member_slice(body, "name");
-    const char *wrong =
-        name.p != NULL ? check_name(name) : "Only the name of a tunnel can be changed";
-    char text[TUNNEL_NAME_BYTES_MAX + 1] = "";
-    if (wrong == NULL)
-        memcpy(text, name.p, name.n);
+    const char *wrong = take_changes(body, &t);
     json_decref(body);
+    int r = wrong == NULL ? store_tunnel_edit(c->api->store, &t) : 0;
+    explicit_bzero(t.secret, sizeof t.secret);
     if (wrong != NULL) {
         answer_error(c, 400, 1002, wrong);
-        return;
+    } else if (r == ERR_EXISTS) {
+        answer_error(c, 409, 1013, NAME_TAKEN);
+    } else if (r < 0) {
+        answer_error(c, 500, 1000, "The database could not be written");
+    } else {
+        audit(c, "tunnel.edit", c->id);
+        answer(c, tunnel_json(c, &t));
     }
-    int r = store_tunnel_rename(c->api->store, &t.id, text);
-    if (r == ERR_EXISTS) {
-        answer_error(c, 409, 1013, "You already have a tunnel with this name");
-        return;
-    }
-    (void)snprintf(t.name, sizeof t.name, "%s", text);
-    audit(c, "tunnel.edit", c->id);
-    answer(c, tunnel_json(c, &t));
 }
 
 static json_t *connector_json(struct call *c, const struct live_conn *first)
@@ -412,37 +484,57 @@ static void answer_token(struct call *c)
     explicit_bzero(t.secret, sizeof t.secret);
 }
 
-void tunnels_item(struct call *c)
+static void show_tunnel(struct call *c)
 {
     struct tunnel t;
+    if (take_tunnel(c, true, &t))
+        answer(c, tunnel_json(c, &t));
+    explicit_bzero(t.secret, sizeof t.secret);
+}
+
+static void no_management(struct call *c)
+{
+    answer_error(c, 501, 1001, "Log streaming is not offered by this edge yet");
+}
+
+/* What there is below a tunnel. */
+static const struct item {
+    const char *name, *method;
+    size_t parts;
+    void (*act)(struct call *c);
+} ITEMS[] = {
+    { "", "GET", 4, show_tunnel },
+    { "", "DELETE", 4, delete_tunnel },
+    { "", "PATCH", 4, edit_tunnel },
+    { "token", "GET", 5, answer_token },
+    { "connections", "GET", 5, list_connectors },
+    { "connections", "DELETE", 5, cleanup },
+    { "connectors", "GET", 6, get_connector },
+    { "configurations", "GET", 5, configurations },
+    { "configurations", "PUT", 5, configurations },
+    { "management", "POST", 5, no_management },
+    { "management", "POST", 6, no_management },
+};
+
+void tunnels_item(struct call *c)
+{
     struct slice method = c->q->method,
                  what = c->part_count > 4 ? c->parts[4] : (struct slice){ 0 };
-    bool is_get = slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
-    bool is_delete = slice_eq(method, SLICE("DELETE"));
-    if (c->part_count == 4 && is_get) {
-        if (take_tunnel(c, true, &t))
-            answer(c, tunnel_json(c, &t));
-    } else if (c->part_count == 4 && is_delete) {
-        delete_tunnel(c);
-    } else if (c->part_count == 4 && slice_eq(method, SLICE("PATCH"))) {
-        edit_tunnel(c);
-    } else if (c->part_count == 5 && is_get && slice_eq(what, SLICE("token"))) {
-        answer_token(c);
-    } else if (c->part_count == 5 && is_get && slice_eq(what, SLICE("connections"))) {
-        list_connectors(c);
-    } else if (c->part_count == 5 && is_delete && slice_eq(what, SLICE("connections"))) {
-        cleanup(c);
-    } else if (c->part_count == 6 && is_get && slice_eq(what, SLICE("connectors"))) {
-        get_connector(c);
-    } else if (c->part_count == 5 && slice_eq(what, SLICE("configurations")) &&
-               (is_get || slice_eq(method, SLICE("PUT")))) {
-        configurations(c);
-    } else if (slice_eq(what, SLICE("management"))) {
-        answer_error(c, 501, 1001, "Log streaming is not offered by this edge yet");
-    } else if (what.n == 0) {
-        answer_error(c, 405, 10405, "Method not allowed for this authentication scheme");
-    } else {
-        answer_error(c, 404, 7003,
-                     "Could not route to this path, perhaps your object identifier is invalid?");
+    bool is_known = false;
+    if (slice_eq(method, SLICE("HEAD")))
+        method = SLICE("GET");
+    for (size_t i = 0; i < sizeof ITEMS / sizeof ITEMS[0]; i++) {
+        const struct item *it = &ITEMS[i];
+        if (it->parts != c->part_count || !slice_eq(what, slice_str(it->name)))
+            continue;
+        is_known = true;
+        if (slice_eq(method, slice_str(it->method))) {
+            it->act(c);
+            return;
+        }
     }
+    if (is_known)
+        answer_no_method(c);
+    else
+        answer_no_route(c);
 }

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,7 +50,8 @@ static int take_lock(struct datadir *d, struct fault *fault)
         return fault_set(fault, err_from_errno(errno),
                          "%s cannot be opened: %s; choose another directory with --data-dir", file,
                          strerror(errno));
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    if (fcntl(d->lock_fd, F_OFD_SETLK, &lock) < 0) {
         ssize_t n = pread(d->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = 0;
         return fault_set(
@@ -63,6 +63,8 @@ static int take_lock(struct datadir *d, struct fault *fault)
     int n = snprintf(pid, sizeof pid, "%ld", (long)getpid());
     if (ftruncate(d->lock_fd, 0) < 0 || pwrite(d->lock_fd, pid, (size_t)n, 0) < 0)
         log_warn("the lock's process number could not be written", LSTR("file", file));
+    /* Of an edge that was killed: whoever reads it must not be led to where nobody is. */
+    (void)unlink(datadir_file(d->path, "addresses.json", file));
     return 0;
 }
 

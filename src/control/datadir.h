@@ -21,8 +21,9 @@ struct datadir {
     uint8_t pin[32]; /* of the CA */
 };
 
-/* Makes what is missing and locks it. `names`: what the server's certificate must cover,
- * NULL-terminated. ERR_BUSY when another edge uses it. */
+/* Makes what is missing and locks it: `lock` holds the process's number and is write-locked (fcntl,
+ * F_OFD_SETLK) while an edge runs, so that others can ask without taking it. `names`: what the
+ * server's certificate must cover, NULL-terminated. ERR_BUSY when another edge uses it. */
 int datadir_open(const char *path, const char *const *names, struct datadir *ret,
                  struct fault *fault) __attribute__((warn_unused_result));
 /* Only reads the admin token and such, for `adit-edge cert`: no lock. ERR_NOTFOUND. */

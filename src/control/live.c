@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/limits.h"
 
 struct live_tunnel {
     struct map_node node;
@@ -11,6 +12,7 @@ struct live_tunnel {
     struct list conns;
     size_t count;
     int64_t away_since_us;
+    bool is_forgotten; /* goes with its last connection */
 };
 
 struct live {
@@ -95,6 +97,8 @@ int live_add(struct live *l, const struct live_conn *c)
         return ERR_NOMEM;
     if (twin_of(t, c) != NULL)
         return ERR_EXISTS;
+    if (t->count >= TUNNEL_LINKS_MAX)
+        return ERR_LIMIT;
     struct live_conn *copy = malloc(sizeof *copy);
     if (copy == NULL)
         return ERR_NOMEM;
@@ -129,6 +133,8 @@ bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel)
     list_remove(&c->in_tunnel);
     if (--t->count == 0)
         t->away_since_us = clock_wall_us();
+    if (t->is_forgotten)
+        live_forget(l, ret_tunnel);
     free(c);
     return true;
 }
@@ -167,7 +173,10 @@ bool live_was_active(const struct live *l, const struct uuid *tunnel)
 void live_forget(struct live *l, const struct uuid *tunnel)
 {
     struct live_tunnel *t = tunnel_of(l, tunnel);
-    if (t == NULL || t->count > 0)
+    if (t == NULL)
+        return;
+    t->is_forgotten = true;
+    if (t->count > 0)
         return;
     map_remove(&l->tunnels, &t->node);
     free(t);

@@ -26,7 +26,7 @@ void live_free(struct live *l); /* NULL is accepted */
 
 /* Takes a connection whose secret was found good. A connection of the same connector with the same
  * index that is still here is a duplicate, ERR_EXISTS: unless it is draining, when it is replaced.
- * Copies *c. ERR_NOMEM. */
+ * Copies *c. ERR_LIMIT past TUNNEL_LINKS_MAX of one tunnel, ERR_NOMEM. */
 int live_add(struct live *l, const struct live_conn *c) __attribute__((warn_unused_result));
 void live_drain(struct live *l, uint64_t link);
 /* Gone. *ret_tunnel gets whose it was; false when it was not known. */
@@ -41,4 +41,5 @@ const struct live_conn *live_next(const struct live *l, const struct live_conn *
  * never had. */
 int64_t live_away_since(const struct live *l, const struct uuid *tunnel);
 bool live_was_active(const struct live *l, const struct uuid *tunnel);
+/* The tunnel is no more: nothing of it is kept beyond its last connection. */
 void live_forget(struct live *l, const struct uuid *tunnel);

@@ -9,7 +9,8 @@
 #include "crypto/random.h"
 #include "http/page.h"
 
-#define SWEEP_NSEC      (15 * NSEC_PER_SEC)
+#define SWEEP_NSEC_MAX  (15 * NSEC_PER_SEC)
+#define SWEEP_NSEC_MIN  (100 * NSEC_PER_MSEC)
 #define ARENA_BYTES_MAX (4 * 1024 * 1024)
 
 /* ---- what a change asks for ---- */
@@ -79,12 +80,17 @@ static int respond(struct exchange *ex, const struct api_response *r)
     return 0;
 }
 
+static struct slice field_of(const struct exchange *ex, struct slice name)
+{
+    const struct field *f = fields_get(&ex->request.fields, name);
+    return f != NULL ? f->value : (struct slice){ 0 };
+}
+
 static void run_api(struct api_call *c, struct slice body)
 {
     struct exchange *ex = c->ex;
     struct slice target = ex->request.target;
     size_t question = slice_find(target, '?');
-    const struct field *authorization = fields_get(&ex->request.fields, SLICE("authorization"));
     struct arena arena;
     struct api_response answer;
     arena_init(&arena, ARENA_BYTES_MAX);
@@ -92,7 +98,9 @@ static void run_api(struct api_call *c, struct slice body)
         .method = ex->request.method,
         .path = slice_sub(target, 0, question),
         .query = slice_sub(target, question + 1, SIZE_MAX),
-        .authorization = authorization != NULL ? authorization->value : (struct slice){ 0 },
+        .authorization = field_of(ex, SLICE("authorization")),
+        .auth_email = field_of(ex, SLICE("x-auth-email")),
+        .auth_key = field_of(ex, SLICE("x-auth-key")),
         .body = body,
         .now_us = clock_wall_us(),
         .arena = &arena,
@@ -125,6 +133,7 @@ static void api_call_run(struct task *t)
         abort();
     (void)buf_copy(&c->body, 0, whole, n);
     run_api(c, slice_of(whole, n));
+    explicit_bzero(whole, n); /* it may hold a tunnel's secret */
     free(whole);
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
@@ -262,30 +271,42 @@ static void fill_live(const struct registration *r, struct live_conn *ret)
     memcpy(ret->features, r->features, sizeof ret->features);
 }
 
-/* Unknown tunnels and wrong secrets are told apart by nobody. */
-static bool is_authorised(struct edge_control *c, const struct registration *r)
+/* Unknown tunnels and wrong secrets are told apart by nobody. 0, ERR_DENIED, or what the database
+ * said. */
+static int authorise(struct edge_control *c, const struct registration *r)
 {
     struct tunnel t;
     int e = store_tunnel_get(c->api.store, &r->tunnel, &t);
+    if (e < 0)
+        return e == ERR_NOTFOUND ? ERR_DENIED : e;
     bool is_good =
-        e == 0 && t.deleted_us == 0 && slice_eq(slice_str(r->account), slice_str(c->api.account)) &&
+        t.deleted_us == 0 && slice_eq(slice_str(r->account), slice_str(c->api.account)) &&
         slice_eq_secret(slice_of(r->secret, r->secret_bytes), slice_of(t.secret, t.secret_bytes));
     explicit_bzero(&t, sizeof t);
-    return is_good;
+    return is_good ? 0 : ERR_DENIED;
+}
+
+static const char *cause_of(int e)
+{
+    return e == ERR_DENIED   ? "Unauthorized: the tunnel does not exist, or its secret is another"
+           : e == ERR_EXISTS ? "EDUPCONN" /* a word of the protocol */
+           : e == ERR_LIMIT  ? "the tunnel has as many connections as this edge allows"
+           : e == ERR_NOMEM  ? "the edge is out of memory"
+                             : "the edge's database cannot be read";
 }
 
 static void decide(struct edge_control *c, struct registration *r)
 {
     struct live_conn conn;
-    if (!is_authorised(c, r)) {
-        refuse(r, "Unauthorized: the tunnel does not exist, or its secret is another", false);
-        return;
+    int e = authorise(c, r);
+    if (e == 0) {
+        random_uuid(&r->connection);
+        fill_live(r, &conn);
+        e = live_add(c->api.live, &conn);
     }
-    random_uuid(&r->connection);
-    fill_live(r, &conn);
-    int e = live_add(c->api.live, &conn);
     if (e < 0) {
-        refuse(r, e == ERR_EXISTS ? "EDUPCONN" : "the edge is out of memory", true);
+        /* Only what cannot change is refused for good. */
+        refuse(r, cause_of(e), e != ERR_DENIED);
         return;
     }
     r->is_accepted = true;
@@ -337,6 +358,13 @@ struct plane edge_control_plane(struct edge_control *c)
 
 /* ---- life ---- */
 
+/* Often enough that nothing outstays its time by more than a twentieth. */
+static nsec sweep_wait(const struct edge_control *c)
+{
+    nsec wait = (nsec)c->api.quick_away_us * NSEC_PER_USEC / 20;
+    return wait > SWEEP_NSEC_MAX ? SWEEP_NSEC_MAX : wait < SWEEP_NSEC_MIN ? SWEEP_NSEC_MIN : wait;
+}
+
 static void control_run(struct task *t)
 {
     struct edge_control *c = container_of(t, struct edge_control, task);
@@ -345,7 +373,7 @@ static void control_run(struct task *t)
     if (deadline_take(&c->sweep)) {
         api_sweep(&c->api, clock_wall_us());
         carry_out(c);
-        deadline_set(&c->sweep, &c->task, loop_now(c->loop) + SWEEP_NSEC);
+        deadline_set(&c->sweep, &c->task, loop_now(c->loop) + sweep_wait(c));
     }
     for (unsigned i = 0;
          i < ACCEPT_STEP && c->local != NULL && tcp_accept(c->local, NULL, &s, &peer) == 0; i++)
@@ -371,7 +399,7 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
                          addr_text(local, text),
                          r == ERR_BUSY ? "is in use by another program" : err_text(r));
     *local = got;
-    deadline_set(&c->sweep, &c->task, loop_now(loop) + SWEEP_NSEC);
+    deadline_set(&c->sweep, &c->task, loop_now(loop) + sweep_wait(c));
     return 0;
 }
 

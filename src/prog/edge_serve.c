@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "codec/http1_names.h"
+#include "codec/uri.h"
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
 #include "prog/edge_control.h"
@@ -45,10 +46,6 @@ const char *edge_data_dir(const struct edge_options *o)
 
 static int take_addr(const char *text, const char *option, struct addr *ret, struct fault *fault)
 {
-    if (slice_eq(slice_str(text), SLICE("off"))) {
-        *ret = (struct addr){ 0 };
-        return 0;
-    }
     if (addr_parse(slice_str(text), ret) == 0)
         return 0;
     if (slice_starts(slice_str(text), SLICE("localhost:"))) {
@@ -62,19 +59,61 @@ static int take_addr(const char *text, const char *option, struct addr *ret, str
                      text);
 }
 
-static int take_addrs(struct server *s, struct edge_conf *conf, struct fault *fault)
+/* For those that an edge can do without. */
+static int take_addr_or_off(const char *text, const char *option, struct addr *ret,
+                            struct fault *fault)
+{
+    if (!slice_eq(slice_str(text), SLICE("off")))
+        return take_addr(text, option, ret, fault);
+    *ret = (struct addr){ 0 };
+    return 0;
+}
+
+/* Several workers share an address by SO_REUSEPORT, by which a second edge of the same user would
+ * silently share it too. So it is bound once without. */
+static int check_free(const struct addr *a, int type, const char *option, struct fault *fault)
+{
+    char text[ADDR_TEXT_BYTES];
+    int yes = 1, no = 0;
+    if (a->size == 0 || addr_port(a) == 0)
+        return 0;
+    int fd = socket(a->sa.ss_family, type | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return 0; /* whoever binds it has the better words */
+    if (type == SOCK_STREAM)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (a->sa.ss_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+    bool is_taken = bind(fd, (const struct sockaddr *)&a->sa, a->size) < 0 && errno == EADDRINUSE;
+    (void)close(fd);
+    if (!is_taken)
+        return 0;
+    return fault_set(fault, ERR_BUSY,
+                     "%s%s is in use by another program; choose another address with --%s",
+                     type == SOCK_DGRAM ? "UDP " : "", addr_text(a, text), option);
+}
+
+static int take_addrs(struct server *s, struct fault *fault)
 {
     bool is_root = geteuid() == 0;
     const char *http = s->o->http[0] != 0 ? s->o->http : is_root ? ":80" : ":8080";
     const char *https = s->o->https[0] != 0 ? s->o->https : is_root ? ":443" : ":8443";
-    int r = take_addr(s->o->tunnel, "tunnel", &conf->tunnel, fault);
+    int r = take_addr(s->o->tunnel, "tunnel", &s->addrs.tunnel, fault);
     if (r == 0)
-        r = take_addr(http, "http", &conf->http, fault);
+        r = take_addr_or_off(http, "http", &s->addrs.http, fault);
     if (r == 0)
-        r = take_addr(https, "https", &conf->https, fault);
+        r = take_addr_or_off(https, "https", &s->addrs.https, fault);
     if (r == 0)
         r = take_addr(s->o->local, "local", &s->local, fault);
     return r;
+}
+
+static int check_addrs(const struct server *s, struct fault *fault)
+{
+    int r = check_free(&s->addrs.tunnel, SOCK_DGRAM, "tunnel", fault);
+    if (r == 0)
+        r = check_free(&s->addrs.http, SOCK_STREAM, "http", fault);
+    return r == 0 ? check_free(&s->addrs.https, SOCK_STREAM, "https", fault) : r;
 }
 
 /* What the local machine can reach: any address becomes loopback. */
@@ -117,7 +156,9 @@ static int take_domains(struct server *s, struct fault *fault)
     size_t n = 0;
     for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
         s->names[n++] = ALWAYS[i];
-    for (size_t i = 0; i < s->o->domain.count && api->domain_count < API_DOMAINS_MAX; i++) {
+    if (s->o->domain.count > API_DOMAINS_MAX)
+        return fault_set(fault, ERR_LIMIT, "--domain: %d of them at most", API_DOMAINS_MAX);
+    for (size_t i = 0; i < s->o->domain.count; i++) {
         char *domain = arena_str(&s->arena, slice_str(s->o->domain.items[i]));
         struct slice name = slice_str(domain);
         if (name.n == 0 || name.n > 200 || !http1_is_host(name) || slice_find(name, ':') < name.n ||
@@ -126,6 +167,9 @@ static int take_domains(struct server *s, struct fault *fault)
         for (char *c = domain; *c != 0; c++)
             if (*c >= 'A' && *c <= 'Z')
                 *c |= 0x20;
+        for (size_t k = 0; k < api->domain_count; k++)
+            if (slice_eq(name, slice_str(api->domains[k])))
+                return fault_set(fault, ERR_INVALID, "--domain %s is there twice", domain);
         api->domains[api->domain_count++] = domain;
         s->names[n++] = domain;
         s->names[n++] = arena_fmt(&s->arena, "*.%s", domain);
@@ -136,10 +180,23 @@ static int take_domains(struct server *s, struct fault *fault)
     return 0;
 }
 
+static int check_advertised(const struct edge_options *o, struct fault *fault)
+{
+    struct host_port hp;
+    if (o->advertise.count > TOKEN_EDGES_MAX)
+        return fault_set(fault, ERR_LIMIT, "--advertise: %d of them at most", TOKEN_EDGES_MAX);
+    for (size_t i = 0; i < o->advertise.count; i++)
+        if (host_port_parse(slice_str(o->advertise.items[i]), &hp) < 0)
+            return fault_set(fault, ERR_INVALID,
+                             "--advertise %s: host:port is wanted, such as edge.example.com:7844",
+                             o->advertise.items[i]);
+    return 0;
+}
+
 static void take_advertised(struct server *s)
 {
     struct api *api = &s->control.api;
-    for (size_t i = 0; i < s->o->advertise.count && i < TOKEN_EDGES_MAX; i++)
+    for (size_t i = 0; i < s->o->advertise.count; i++)
         api->edges[api->edge_count++] = slice_str(s->o->advertise.items[i]);
     if (api->edge_count == 0)
         api->edges[api->edge_count++] = slice_str(reachable(s, &s->addrs.tunnel));
@@ -161,8 +218,10 @@ static void drained_drop(struct mail *m)
 
 static void on_signal(struct server *s, uint32_t number)
 {
+    char file[DATADIR_PATH_BYTES];
     if (s->is_draining) {
         log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
+        (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
         _exit(0);
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
@@ -214,6 +273,7 @@ static int open_store(struct server *s, struct fault *fault)
     struct api *api = &s->control.api;
     api->live = live_new();
     api->quick_max = (size_t)s->o->quick_tunnels;
+    api->quick_away_us = (int64_t)(s->o->quick_away / NSEC_PER_USEC);
     api->location = "ADT";
     api->started_us = clock_wall_us();
     memcpy(api->pin, s->dir.pin, sizeof api->pin);
@@ -234,19 +294,22 @@ static int start_edge(struct server *s, struct fault *fault)
         .chain_pem = slice_str(s->dir.server.cert_pem),
         .key_pem = slice_str(s->dir.server.key_pem),
         .plane = edge_control_plane(&s->control),
+        .tunnel = s->addrs.tunnel,
+        .http = s->addrs.http,
+        .https = s->addrs.https,
         .visitors_max = (size_t)s->o->visitors,
         .drain = s->o->grace,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
-    int r = take_addrs(s, &conf, fault);
-    if (r == 0)
-        r = edge_control_open(&s->control, s->loop, &s->local, fault);
+    int r = edge_control_open(&s->control, s->loop, &s->local, fault);
     if (r == 0)
         r = edge_start(&conf, &s->edge, &s->addrs, fault);
     explicit_bzero(conf.quic_secret, sizeof conf.quic_secret);
     if (r < 0)
         return r;
     s->control.edge = s->edge;
+    s->control.api.http_port = s->addrs.http.size > 0 ? addr_port(&s->addrs.http) : 0;
+    s->control.api.https_port = s->addrs.https.size > 0 ? addr_port(&s->addrs.https) : 0;
     take_advertised(s);
     edge_control_publish(&s->control);
     return write_addresses(s, fault);
@@ -261,7 +324,13 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0)
         r = take_domains(s, fault);
     if (r == 0)
+        r = check_advertised(s->o, fault);
+    if (r == 0) /* before anything is written */
+        r = take_addrs(s, fault);
+    if (r == 0)
         r = datadir_open(edge_data_dir(s->o), s->names, &s->dir, fault);
+    if (r == 0) /* behind the lock: of two reasons the directory in use is the better one */
+        r = check_addrs(s, fault);
     if (r == 0)
         r = open_store(s, fault);
     if (r == 0)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "store/store_int.h"
 
 /* ---- hostnames ---- */
@@ -151,12 +152,18 @@ int store_set(struct store *s, const char *key, const char *value)
 
 int store_token_put(struct store *s, const uint8_t hash[static 32], const char *name)
 {
+    sqlite3_stmt *others = store_statement(s, "DELETE FROM tokens WHERE name = ? AND hash <> ?");
     sqlite3_stmt *st =
         store_statement(s, "INSERT OR REPLACE INTO tokens (hash, name) VALUES (?, ?)");
-    if (st != NULL)
-        (void)sqlite3_bind_blob(st, 1, hash, 32, SQLITE_TRANSIENT);
+    if (st == NULL || others == NULL)
+        return ERR_IO;
+    store_bind_text(others, 1, slice_str(name));
+    (void)sqlite3_bind_blob(others, 2, hash, 32, SQLITE_TRANSIENT);
+    (void)sqlite3_bind_blob(st, 1, hash, 32, SQLITE_TRANSIENT);
     store_bind_text(st, 2, slice_str(name));
-    return store_run(s, st);
+    /* The old ones first: a crash in between must not leave one that was taken back. */
+    int r = store_run(s, others);
+    return r < 0 ? r : store_run(s, st);
 }
 
 bool store_token_is_known(struct store *s, const uint8_t hash[static 32])
@@ -180,5 +187,10 @@ int store_audit(struct store *s, int64_t now_us, const char *actor, const char *
     store_bind_text(st, 2, slice_str(actor));
     store_bind_text(st, 3, slice_str(action));
     store_bind_text(st, 4, slice_str(object));
-    return store_run(s, st);
+    int r = store_run(s, st);
+    sqlite3_stmt *old = store_statement(s, "DELETE FROM audit WHERE id <= ?");
+    if (r < 0 || old == NULL)
+        return ERR_IO;
+    (void)sqlite3_bind_int64(old, 1, sqlite3_last_insert_rowid(s->db) - AUDIT_ROWS_MAX);
+    return store_run(s, old);
 }

@@ -12,6 +12,8 @@ struct store;
 int store_open(const char *path, const uint8_t seal_key[static 32], struct store **ret,
                struct fault *fault) __attribute__((warn_unused_result));
 void store_close(struct store *s); /* NULL is accepted */
+/* Whether the key opens what the database has. ERR_DENIED when it is another. */
+int store_check_key(struct store *s, struct fault *fault) __attribute__((warn_unused_result));
 
 /* ---- settings ---- */
 int store_get(struct store *s, const char *key, char *ret, size_t size)
@@ -26,14 +28,18 @@ int store_tunnel_get(struct store *s, const struct uuid *id, struct tunnel *ret)
     __attribute__((warn_unused_result));
 int store_tunnel_by_name(struct store *s, struct slice name, struct tunnel *ret)
     __attribute__((warn_unused_result));
-int store_tunnel_rename(struct store *s, const struct uuid *id, const char *name)
-    __attribute__((warn_unused_result));
+/* Writes name and secret of a live tunnel. ERR_EXISTS when another has that name. */
+int store_tunnel_edit(struct store *s, const struct tunnel *t) __attribute__((warn_unused_result));
 /* Marks it deleted, and removes its routes. */
 int store_tunnel_delete(struct store *s, const struct uuid *id, int64_t now_us)
     __attribute__((warn_unused_result));
 /* Removes it for good: quick tunnels. */
 int store_tunnel_purge(struct store *s, const struct uuid *id) __attribute__((warn_unused_result));
 size_t store_quick_count(struct store *s);
+/* Every quick tunnel; `each` returns 0 to go on, and leaves the store alone. */
+int store_quick_each(struct store *s,
+                     int (*each)(void *ctx, const struct uuid *id, int64_t created_us), void *ctx)
+    __attribute__((warn_unused_result));
 
 struct tunnel_filter {
     struct slice name, name_prefix, exclude_prefix; /* empty = any */
@@ -67,10 +73,11 @@ int store_config_put(struct store *s, const struct uuid *tunnel, const char *jso
                      int *ret_version) __attribute__((warn_unused_result));
 
 /* ---- API tokens: kept as SHA-256 ---- */
+/* Instead of every other token of that name, which is valid no more. */
 int store_token_put(struct store *s, const uint8_t hash[static 32], const char *name)
     __attribute__((warn_unused_result));
 bool store_token_is_known(struct store *s, const uint8_t hash[static 32]);
 
-/* ---- audit ---- */
+/* ---- audit: the last AUDIT_ROWS_MAX changes ---- */
 int store_audit(struct store *s, int64_t now_us, const char *actor, const char *action,
                 const char *object) __attribute__((warn_unused_result));

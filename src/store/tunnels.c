@@ -69,11 +69,19 @@ int store_tunnel_by_name(struct store *s, struct slice name, struct tunnel *ret)
     return get_one(s, st, ret);
 }
 
-int store_tunnel_rename(struct store *s, const struct uuid *id, const char *name)
+int store_tunnel_edit(struct store *s, const struct tunnel *t)
 {
-    sqlite3_stmt *st = store_statement(s, "UPDATE tunnels SET name = ? WHERE id = ?");
-    store_bind_text(st, 1, slice_str(name));
-    store_bind_uuid(st, 2, id);
+    uint8_t sealed[TUNNEL_SECRET_BYTES_MAX + SEAL_OVERHEAD];
+    sqlite3_stmt *st = store_statement(
+        s, "UPDATE tunnels SET name = ?, secret = ? WHERE id = ? AND deleted IS NULL");
+    int r = seal(s->seal_key, slice_of(t->id.bytes, sizeof t->id.bytes),
+                 slice_of(t->secret, t->secret_bytes), sealed);
+    if (st == NULL || r < 0)
+        return ERR_IO;
+    store_bind_text(st, 1, slice_str(t->name));
+    (void)sqlite3_bind_blob(st, 2, sealed, (int)(t->secret_bytes + SEAL_OVERHEAD),
+                            SQLITE_TRANSIENT);
+    store_bind_uuid(st, 3, &t->id);
     return store_run(s, st);
 }
 
@@ -90,8 +98,11 @@ int store_tunnel_delete(struct store *s, const struct uuid *id, int64_t now_us)
     int r = store_run(s, routes);
     if (r == 0)
         r = store_run(s, tunnel);
-    int end = store_exec(s, r == 0 ? "COMMIT" : "ROLLBACK");
-    return r < 0 ? r : end;
+    if (r == 0)
+        r = store_exec(s, "COMMIT");
+    if (r < 0) /* also when COMMIT failed: or no later transaction could begin */
+        (void)store_exec(s, "ROLLBACK");
+    return r;
 }
 
 int store_tunnel_purge(struct store *s, const struct uuid *id)
@@ -99,6 +110,37 @@ int store_tunnel_purge(struct store *s, const struct uuid *id)
     sqlite3_stmt *st = store_statement(s, "DELETE FROM tunnels WHERE id = ?");
     store_bind_uuid(st, 1, id);
     return store_run(s, st);
+}
+
+int store_quick_each(struct store *s,
+                     int (*each)(void *ctx, const struct uuid *id, int64_t created_us), void *ctx)
+{
+    sqlite3_stmt *st =
+        store_statement(s, "SELECT id, created FROM tunnels WHERE quick = 1 AND deleted IS NULL");
+    int r;
+    while ((r = store_step(s, st)) == 1) {
+        struct uuid id;
+        store_column_uuid(st, 0, &id);
+        int e = each(ctx, &id, sqlite3_column_int64(st, 1));
+        if (e != 0) {
+            (void)sqlite3_reset(st);
+            return e;
+        }
+    }
+    return r;
+}
+
+int store_check_key(struct store *s, struct fault *fault)
+{
+    struct tunnel t;
+    sqlite3_stmt *st = store_statement(s, "SELECT " COLUMNS " FROM tunnels LIMIT 1");
+    int r = get_one(s, st, &t);
+    explicit_bzero(&t, sizeof t);
+    if (r == ERR_DENIED)
+        return fault_set(fault, r,
+                         "the secrets in adit.db were sealed with another key than seal.key; put "
+                         "that key back, or move adit.db away to start anew");
+    return r == ERR_NOTFOUND ? 0 : r < 0 ? fault_set(fault, r, "adit.db cannot be read") : 0;
 }
 
 size_t store_quick_count(struct store *s)
