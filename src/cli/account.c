@@ -8,27 +8,44 @@
 #define API_TIMEOUT         (15 * NSEC_PER_SEC)
 #define BODY_BYTES_MAX_HERE (1024 * 1024)
 
-/* The admin token of the edge of this machine: who can read it needs no login. */
-static int account_of_local_edge(struct cli *c, const struct local_edge *local, struct account *a)
+static struct slice api_of(struct cli *c, struct slice local)
+{
+    return slice_str(arena_fmt(&c->arena, "http://%.*s/client/v4", SLICE_FMT(local)));
+}
+
+static int take_first_id(struct cli *c, const struct account *a, const char *what, const char *path,
+                         struct slice *ret)
+{
+    json_t *list;
+    int r = account_call(c, a, what, "GET", path, NULL, &list);
+    if (r < 0)
+        return r;
+    *ret = arena_copy(&c->arena, json_member_slice(json_array_get(list, 0), "id"));
+    json_decref(list);
+    return ret->n > 0 ? 0 : fault_set(&c->fault, ERR_PROTO, "failed to %s: there is none", what);
+}
+
+/* Who can read the admin token needs no login. */
+int account_of_local_edge(struct cli *c, const struct local_edge *local, struct account *ret)
 {
     struct slice token;
-    json_t *accounts, *zones;
+    const char *home = getenv("HOME");
     const char *path = arena_fmt(&c->arena, "%s/admin-token", local->dir);
+    struct account a = {
+        .api = c->o.api_url[0] != 0 ? slice_str(c->o.api_url) : api_of(c, local->local),
+        .dir = home != NULL ? arena_fmt(&c->arena, "%s/.cloudflared", home) : ".",
+    };
     int r = cli_read_file(c, path, true, &token);
     if (r < 0)
         return r;
-    a->cert.token = slice_trim(token);
-    r = account_call(c, a, "list accounts", "GET", "/accounts", NULL, &accounts);
-    if (r < 0)
-        return r;
-    a->cert.account = arena_copy(&c->arena, json_member_slice(json_array_get(accounts, 0), "id"));
-    json_decref(accounts);
-    r = account_call(c, a, "list zones", "GET", "/zones", NULL, &zones);
-    if (r < 0)
-        return r;
-    a->cert.zone = arena_copy(&c->arena, json_member_slice(json_array_get(zones, 0), "id"));
-    json_decref(zones);
-    return 0;
+    a.cert.token = slice_trim(token);
+    a.cert.api = a.api;
+    r = take_first_id(c, &a, "list accounts", "/accounts", &a.cert.account);
+    if (r == 0)
+        r = take_first_id(c, &a, "list zones", "/zones", &a.cert.zone);
+    if (r == 0)
+        *ret = a;
+    return r;
 }
 
 static const char *directory_of(struct cli *c, const char *path)
@@ -38,50 +55,57 @@ static const char *directory_of(struct cli *c, const char *path)
     return slash < s.n ? arena_str(&c->arena, slice_sub(s, 0, slash)) : ".";
 }
 
-static void take_api(struct cli *c, const struct local_edge *local, struct account *a)
+/* A flag first; then a data directory that was named; then what the certificate says, which belongs
+ * to its edge; then whatever runs here. */
+static struct slice choose_api(struct cli *c, const struct local_edge *local,
+                               const struct origin_cert *cert)
 {
-    const char *url = c->o.api_url[0] != 0
-                          ? c->o.api_url
-                          : arena_fmt(&c->arena, "http://%.*s/client/v4", SLICE_FMT(local->local));
-    a->api = slice_str(url);
-    while (a->api.n > 0 && a->api.p[a->api.n - 1] == '/')
-        a->api.n--;
+    struct slice url = cert->api;
+    if (c->o.api_url[0] != 0)
+        url = slice_str(c->o.api_url);
+    else if (local != NULL && (c->o.data_dir[0] != 0 || url.n == 0))
+        url = api_of(c, local->local);
+    else if (url.n == 0)
+        url = api_of(c, SLICE(ACCOUNT_DEFAULT_LOCAL));
+    while (url.n > 0 && url.p[url.n - 1] == '/')
+        url.n--;
+    return url;
+}
+
+static int read_cert(struct cli *c, const char *path, struct origin_cert *ret)
+{
+    struct slice pem;
+    int r = cli_read_file(c, path, false, &pem);
+    if (r < 0)
+        return r;
+    r = origin_cert_read(pem, &c->arena, ret, &c->fault);
+    if (r < 0)
+        (void)fault_at(&c->fault, path, 0, 0);
+    return r;
 }
 
 int account_open(struct cli *c, struct account *ret)
 {
     struct local_edge local = { 0 };
     struct account a = { 0 };
-    struct slice pem;
     bool has_local = cli_local_edge(c, &local) == 0;
     const char *path = c->o.origincert[0] != 0 ? c->o.origincert : cli_find_file(c, "cert.pem");
-    if (c->o.api_url[0] == 0 && !has_local)
+    if (path == NULL && has_local)
+        return account_of_local_edge(c, &local, ret);
+    if (path == NULL)
         return fault_set(
             &c->fault, ERR_NOTFOUND,
-            "no edge runs on this machine (looked in ./var and /var/lib/adit); name its API "
-            "with --api-url http://HOST:7845/client/v4");
-    take_api(c, &local, &a);
-    int r = 0;
-    if (path != NULL) {
-        a.dir = directory_of(c, path);
-        r = cli_read_file(c, path, false, &pem);
-        if (r == 0)
-            r = origin_cert_read(pem, &c->arena, &a.cert, &c->fault);
-        if (r < 0 && c->fault.where[0] == 0)
-            (void)fault_at(&c->fault, path, 0, 0);
-    } else if (has_local) {
-        const char *home = getenv("HOME");
-        a.dir = home != NULL ? arena_fmt(&c->arena, "%s/.cloudflared", home) : ".";
-        r = account_of_local_edge(c, &local, &a);
-    } else {
-        r = fault_set(
-            &c->fault, ERR_NOTFOUND,
-            "there is no cert.pem; make it on the edge's machine with adit-edge cert --data-dir "
-            "DIR > cert.pem, and name it with --origincert");
-    }
-    if (r == 0)
-        *ret = a;
-    return r;
+            "there is no cert.pem, and no edge runs on this machine (looked in %s); make cert.pem "
+            "on the edge's machine with adit-edge cert --data-dir DIR > cert.pem, and name it with "
+            "--origincert",
+            c->o.data_dir[0] != 0 ? c->o.data_dir : "./var and /var/lib/adit");
+    int r = read_cert(c, path, &a.cert);
+    if (r < 0)
+        return r;
+    a.dir = directory_of(c, path);
+    a.api = choose_api(c, has_local ? &local : NULL, &a.cert);
+    *ret = a;
+    return 0;
 }
 
 /* ---- calls ---- */
@@ -133,22 +157,45 @@ int account_call(struct cli *c, const struct account *a, const char *what, const
     return 0;
 }
 
-int account_find(struct cli *c, const struct account *a, const char *ref, json_t **ret)
+const char *account_escape(struct cli *c, const char *text)
+{
+    static const char HEX[] = "0123456789ABCDEF";
+    size_t n = strlen(text), at = 0;
+    char *out = arena_alloc(&c->arena, 3 * n + 1);
+    for (size_t i = 0; out != NULL && i < n; i++) {
+        unsigned char b = (unsigned char)text[i];
+        bool is_plain = (b >= '0' && b <= '9') || (b >= 'A' && b <= 'Z') ||
+                        (b >= 'a' && b <= 'z') || b == '-' || b == '.' || b == '_' || b == '~';
+        if (is_plain) {
+            out[at++] = (char)b;
+            continue;
+        }
+        out[at++] = '%';
+        out[at++] = HEX[b >> 4];
+        out[at++] = HEX[b & 15];
+    }
+    return out != NULL ? out : "";
+}
+
+int account_id(struct cli *c, const struct account *a, const char *ref,
+               char ret[static UUID_TEXT_BYTES])
 {
     struct uuid id;
     json_t *list;
-    bool is_id = uuid_parse(slice_str(ref), &id) == 0;
-    for (const char *p = ref; *p != 0; p++)
-        if (*p == '&' || *p == '#' || *p == '%' || *p == '+' || *p == ' ')
-            return fault_set(&c->fault, ERR_INVALID, "%s: not the name of a tunnel", ref);
-    const char *path = arena_fmt(&c->arena, "/accounts/%.*s/cfd_tunnel?is_deleted=false&%s=%s",
-                                 SLICE_FMT(a->cert.account), is_id ? "uuid" : "name", ref);
+    if (uuid_parse(slice_str(ref), &id) == 0) {
+        (void)uuid_text(&id, ret);
+        return 0;
+    }
+    const char *path = arena_fmt(&c->arena, "/accounts/%.*s/cfd_tunnel?is_deleted=false&name=%s",
+                                 SLICE_FMT(a->cert.account), account_escape(c, ref));
     int r = account_call(c, a, "find the tunnel", "GET", path, NULL, &list);
     if (r < 0)
         return r;
-    *ret = json_incref(json_array_get(list, 0));
+    bool is_found = uuid_parse(json_member_slice(json_array_get(list, 0), "id"), &id) == 0;
     json_decref(list);
-    return *ret != NULL ? 0
-                        : fault_set(&c->fault, ERR_NOTFOUND,
-                                    "there is no tunnel %s; see adit tunnel list", ref);
+    if (!is_found)
+        return fault_set(&c->fault, ERR_NOTFOUND,
+                         "%s is neither the ID nor the name of any of your tunnels", ref);
+    (void)uuid_text(&id, ret);
+    return 0;
 }

@@ -16,6 +16,14 @@ int account_open(struct cli *c, struct account *ret) __attribute__((warn_unused_
 int account_call(struct cli *c, const struct account *a, const char *what, const char *method,
                  const char *path, const json_t *body, json_t **ret)
     __attribute__((warn_unused_result));
-/* A tunnel by name or id. */
-int account_find(struct cli *c, const struct account *a, const char *ref, json_t **ret)
+/* The id of a tunnel that is named by id or name; names are looked up. ERR_NOTFOUND when there is
+ * none of that name, which is for the caller to put into words. */
+int account_id(struct cli *c, const struct account *a, const char *ref,
+               char ret[static UUID_TEXT_BYTES]) __attribute__((warn_unused_result));
+/* `text` as a value in a query, in the arena. */
+const char *account_escape(struct cli *c, const char *text);
+/* The admin token of the edge of this machine as an account. */
+int account_of_local_edge(struct cli *c, const struct local_edge *local, struct account *ret)
     __attribute__((warn_unused_result));
+/* Where an edge with default addresses serves its API: for who may not read its data directory. */
+#define ACCOUNT_DEFAULT_LOCAL "127.0.0.1:7845"

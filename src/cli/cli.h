@@ -26,6 +26,8 @@ struct cli {
 
 /* "adit: …" on standard error. Returns 1. */
 int cli_complain(struct cli *c);
+/* Wrong arguments: "adit COMMAND" requires WHAT. Returns EXIT_USAGE. */
+int cli_usage(const struct cli *c, const char *command, const char *what);
 
 /* Reads the configuration file into c->file and the options. A named file must be there. */
 int cli_read_config(struct cli *c) __attribute__((warn_unused_result));

@@ -1,4 +1,5 @@
 /* Files: configuration, credentials, certificates, and where they are looked for. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,6 +15,14 @@ int cli_complain(struct cli *c)
     char line[FAULT_LINE_BYTES];
     (void)fprintf(stderr, "adit: %s\n", fault_line(&c->fault, line));
     return 1;
+}
+
+int cli_usage(const struct cli *c, const char *command, const char *what)
+{
+    (void)c;
+    (void)fprintf(stderr, "adit: \"adit %s\" requires %s\nSee 'adit %s --help'.\n", command, what,
+                  command);
+    return EXIT_USAGE;
 }
 
 /* Ours first, then the reference's (docs/protocol.md §13). */
@@ -116,6 +125,20 @@ int cli_ingress(struct cli *c, struct ingress **ret)
 
 /* ---- the edge of this machine ---- */
 
+/* Whether an edge holds the directory's lock (control/datadir.h). Asks without taking it, so that
+ * an edge may start meanwhile. Who may not read the lock believes the addresses. */
+static bool is_running(struct cli *c, const char *dir)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    const char *path = arena_fmt(&c->arena, "%s/lock", dir);
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return true;
+    bool is_locked = fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+    (void)close(fd);
+    return is_locked;
+}
+
 static int read_addresses(struct cli *c, const char *dir, struct local_edge *ret)
 {
     struct slice text;
@@ -132,7 +155,7 @@ static int read_addresses(struct cli *c, const char *dir, struct local_edge *ret
     ret->tunnel = arena_copy(&c->arena, json_member_slice(json, "tunnel"));
     ret->local = arena_copy(&c->arena, json_member_slice(json, "local"));
     json_decref(json);
-    return ret->tunnel.n > 0 && ret->local.n > 0 ? 0 : ERR_NOTFOUND;
+    return ret->tunnel.n > 0 && ret->local.n > 0 && is_running(c, dir) ? 0 : ERR_NOTFOUND;
 }
 
 int cli_local_edge(struct cli *c, struct local_edge *ret)

@@ -13,10 +13,15 @@
 /* ---- quick tunnels ---- */
 
 static int take_quick(struct cli *c, const json_t *result, struct credential *cred,
-                      const char **ret_hostname)
+                      const char **ret_hostname, const char **ret_url)
 {
     struct slice token = json_member_slice(result, "token"), id = json_member_slice(result, "id");
+    const char *url = json_string_value(json_array_get(json_object_get(result, "urls"), 0));
     *ret_hostname = arena_str(&c->arena, json_member_slice(result, "hostname"));
+    if (*ret_hostname == NULL)
+        return fault_set(&c->fault, ERR_NOMEM, "out of memory");
+    *ret_url = arena_fmt(&c->arena, "%s%s", url != NULL ? "" : "https://",
+                         url != NULL ? url : *ret_hostname);
     if (token.n > 0) /* of our edge: it says where to connect to */
         return tunnel_token_read(token, &c->arena, cred, &c->fault);
     size_t n;
@@ -31,23 +36,54 @@ static int take_quick(struct cli *c, const json_t *result, struct credential *cr
     return 0;
 }
 
-static int ask_quick(struct cli *c, struct credential *cred, const char **ret_hostname)
+/* --quick-service; the edge of this machine; that of the saved login; whatever has the default
+ * address, for who may not read an edge's data directory. */
+static const char *quick_service(struct cli *c, bool *ret_guessed)
 {
     struct local_edge local;
+    struct account a;
+    struct fault before = c->fault;
+    *ret_guessed = false;
+    if (c->o.quick_service[0] != 0)
+        return c->o.quick_service;
+    if (cli_local_edge(c, &local) == 0)
+        return arena_fmt(&c->arena, "http://%.*s", SLICE_FMT(local.local));
+    if (c->o.data_dir[0] == 0 && account_open(c, &a) == 0 && a.cert.api.n > 0) {
+        if (slice_ends(a.api, SLICE("/client/v4")))
+            a.api.n -= strlen("/client/v4");
+        return arena_str(&c->arena, a.api);
+    }
+    c->fault = before;
+    *ret_guessed = true;
+    return "http://" ACCOUNT_DEFAULT_LOCAL;
+}
+
+static int no_edge(struct cli *c)
+{
+    if (c->o.data_dir[0] != 0)
+        return fault_set(&c->fault, ERR_NOTFOUND,
+                         "no edge runs with the data directory %s, nor at " ACCOUNT_DEFAULT_LOCAL,
+                         c->o.data_dir);
+    return fault_set(&c->fault, ERR_NOTFOUND,
+                     "no edge runs on this machine (looked in ./var and /var/lib/adit, and "
+                     "at " ACCOUNT_DEFAULT_LOCAL "): start one with adit-edge serve, or name one "
+                     "with --quick-service http://HOST:7845");
+}
+
+static int ask_quick(struct cli *c, struct credential *cred, const char **ret_hostname,
+                     const char **ret_url)
+{
     struct http_answer answer;
     json_t *json = NULL;
-    const char *base = c->o.quick_service;
-    if (base[0] == 0) {
-        if (cli_local_edge(c, &local) < 0)
-            return fault_set(
-                &c->fault, ERR_NOTFOUND,
-                "no edge runs on this machine (looked in ./var and /var/lib/adit): start one with "
-                "adit-edge serve, or name one with --quick-service http://HOST:7845");
-        base = arena_fmt(&c->arena, "http://%.*s", SLICE_FMT(local.local));
-    }
-    struct slice url = slice_str(arena_fmt(&c->arena, "%s/tunnel", base));
+    bool is_guessed;
+    struct slice base = slice_str(quick_service(c, &is_guessed));
+    while (base.n > 0 && base.p[base.n - 1] == '/')
+        base.n--;
+    struct slice url = slice_str(arena_fmt(&c->arena, "%.*s/tunnel", SLICE_FMT(base)));
     int r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), QUICK_TIMEOUT, &c->arena,
                       &answer, &c->fault);
+    if (r == ERR_REFUSED && is_guessed)
+        return no_edge(c);
     if (r < 0)
         return r;
     if (json_parse(answer.body, &json, NULL) < 0)
@@ -57,9 +93,11 @@ static int ask_quick(struct cli *c, struct credential *cred, const char **ret_ho
     const json_t *error = json_array_get(json_object_get(json, "errors"), 0);
     if (error != NULL)
         r = fault_set(&c->fault, ERR_DENIED, "no quick tunnel: %s",
-                      json_string_value(json_object_get(error, "message")));
+                      json_string_value(json_object_get(error, "message")) != NULL
+                          ? json_string_value(json_object_get(error, "message"))
+                          : "the service refuses");
     else
-        r = take_quick(c, json_object_get(json, "result"), cred, ret_hostname);
+        r = take_quick(c, json_object_get(json, "result"), cred, ret_hostname, ret_url);
     json_decref(json);
     return r;
 }
@@ -68,7 +106,7 @@ int cmd_tunnel(struct cli *c)
 {
     struct credential cred = { 0 };
     struct ingress *ingress = NULL;
-    const char *hostname;
+    const char *hostname, *url;
     if (c->o.url[0] == 0 && !c->o.hello_world && c->o.unix_socket[0] == 0) {
         (void)fault_set(&c->fault, ERR_INVALID,
                         "say what to expose, as in adit tunnel --url http://localhost:8000, or run "
@@ -77,9 +115,9 @@ int cmd_tunnel(struct cli *c)
         (void)cli_complain(c);
         return EXIT_USAGE;
     }
-    if (cli_ingress(c, &ingress) < 0 || ask_quick(c, &cred, &hostname) < 0)
+    if (cli_ingress(c, &ingress) < 0 || ask_quick(c, &cred, &hostname, &url) < 0)
         return cli_complain(c);
-    log_info("Your quick tunnel has been created", LSTR("hostname", hostname));
+    log_info("Your quick tunnel has been created", LSTR("hostname", hostname), LSTR("url", url));
     int status = cli_connect(c, &cred, hostname, ingress);
     ingress_unref(ingress);
     return status;
@@ -89,7 +127,14 @@ int cmd_tunnel(struct cli *c)
 
 static int read_token_text(struct cli *c, struct slice *ret)
 {
-    if (opt_source_of(&c->table, "token") == OPT_FROM_FLAG || c->o.token_file[0] == 0) {
+    /* The token wins, as with the reference; but not one that is lying about in the environment
+     * over a file that is named here and now. */
+    if (c->o.token[0] != 0 &&
+        opt_source_of(&c->table, "token") >= opt_source_of(&c->table, "token-file")) {
+        *ret = slice_str(c->o.token);
+        return 0;
+    }
+    if (c->o.token_file[0] == 0) {
         *ret = slice_str(c->o.token);
         return 0;
     }
@@ -117,25 +162,17 @@ static int credential_of_token(struct cli *c, struct credential *cred)
     return r < 0 ? r : tunnel_token_read(strip(text), &c->arena, cred, &c->fault);
 }
 
-/* The id of the tunnel that is meant: an argument, or `tunnel` of the file; looked up by name at
- * the API when it is no id. */
+/* The id of the tunnel that is meant, looked up by name at the API when it is no id. */
 static int tunnel_id(struct cli *c, const char *ref, char id[static UUID_TEXT_BYTES])
 {
     struct account a;
     struct uuid uuid;
-    json_t *tunnel;
     if (uuid_parse(slice_str(ref), &uuid) == 0) {
         (void)uuid_text(&uuid, id);
         return 0;
     }
     int r = account_open(c, &a);
-    if (r == 0)
-        r = account_find(c, &a, ref, &tunnel);
-    if (r < 0)
-        return r;
-    (void)snprintf(id, UUID_TEXT_BYTES, "%s", json_string_value(json_object_get(tunnel, "id")));
-    json_decref(tunnel);
-    return 0;
+    return r == 0 ? account_id(c, &a, ref, id) : r;
 }
 
 static int find_credentials(struct cli *c, const char *id, const char **ret)
@@ -161,34 +198,54 @@ static int find_credentials(struct cli *c, const char *id, const char **ret)
                            id, id);
 }
 
+/* The text of the credentials that were given by --credentials-contents or --credentials-file, or
+ * of those that are found by the tunnel's id. *ret_path is for messages. */
+static int read_credentials(struct cli *c, const char *ref, char id[static UUID_TEXT_BYTES],
+                            struct slice *ret, const char **ret_path)
+{
+    int r = 0;
+    *ret_path = "--credentials-contents";
+    if (c->o.credentials_contents[0] != 0) {
+        *ret = slice_str(c->o.credentials_contents);
+        return 0;
+    }
+    if (c->o.credentials_file[0] == 0)
+        r = ref != NULL ? tunnel_id(c, ref, id)
+                        : fault_set(&c->fault, ERR_INVALID,
+                                    "say which tunnel to run: adit tunnel run NAME|ID, --token, or "
+                                    "tunnel: in the configuration file");
+    if (r == 0)
+        r = find_credentials(c, id, ret_path);
+    return r == 0 ? cli_read_file(c, *ret_path, false, ret) : r;
+}
+
+/* Names are looked up at the API only when the credentials do not say whose they are. */
 static int credential_of_file(struct cli *c, const char *ref, struct credential *cred)
 {
-    char id[UUID_TEXT_BYTES];
-    const char *path = "credentials-contents";
+    char id[UUID_TEXT_BYTES] = "";
+    const char *path;
     struct slice json;
+    struct uuid given;
     bool has_id = false;
-    int r = 0;
-    if (c->o.credentials_contents[0] != 0) {
-        json = slice_str(c->o.credentials_contents);
-    } else {
-        if (c->o.credentials_file[0] == 0 || ref != NULL)
-            r = ref != NULL ? tunnel_id(c, ref, id)
-                            : fault_set(&c->fault, ERR_INVALID,
-                                        "say which tunnel to run: adit tunnel run NAME|ID, "
-                                        "--token, or tunnel: in the "
-                                        "configuration file");
-        if (r == 0)
-            r = find_credentials(c, ref != NULL ? id : "", &path);
-        if (r == 0)
-            r = cli_read_file(c, path, false, &json);
-    }
-    if (r == 0)
-        r = credential_read(json, &c->arena, cred, &has_id, &c->fault);
-    if (r == 0 && !has_id && (ref == NULL || uuid_parse(slice_str(id), &cred->tunnel) < 0))
-        r = fault_set(&c->fault, ERR_INVALID, "%s names no tunnel", path);
-    if (r < 0 && c->fault.where[0] == 0 && c->fault.code == ERR_PARSE)
+    int r = read_credentials(c, ref, id, &json, &path);
+    if (r < 0)
+        return r;
+    r = credential_read(json, &c->arena, cred, &has_id, &c->fault);
+    if (r < 0) {
         (void)fault_at(&c->fault, path, 0, 0);
-    return r;
+        return r;
+    }
+    if (ref != NULL && uuid_parse(slice_str(ref), &given) == 0) {
+        cred->tunnel = given;
+        return 0;
+    }
+    if (has_id)
+        return 0;
+    if (ref == NULL)
+        return fault_set(&c->fault, ERR_INVALID,
+                         "%s does not say of which tunnel it is: adit tunnel run ID", path);
+    r = tunnel_id(c, ref, id);
+    return r == 0 && uuid_parse(slice_str(id), &cred->tunnel) < 0 ? ERR_PROTO : r;
 }
 
 int cmd_run(struct cli *c, int argc, char **argv)

@@ -1,295 +1,349 @@
-/* adit tunnel create|list|info|delete|token|cleanup|route dns|login. */
+/* adit tunnel create|delete|token|cleanup|route dns|login. Words and exit statuses are the
+ * reference's where it has any. */
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "cli/account.h"
+#include "cli/table.h"
 #include "crypto/keyfile.h"
 #include "crypto/random.h"
 
-static int usage_error(struct cli *c, const char *text)
-{
-    (void)fault_set(&c->fault, ERR_INVALID, "%s", text);
-    (void)cli_complain(c);
-    return EXIT_USAGE;
-}
-
-static bool wants_json(const struct cli *c)
-{
-    return slice_eq(slice_str(c->o.output), SLICE("json"));
-}
-
-static int print_json(json_t *value)
-{
-    char *text = json_dumps(value, JSON_INDENT(2));
-    (void)printf("%s\n", text != NULL ? text : "");
-    free(text);
-    json_decref(value);
-    return 0;
-}
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    return text != NULL ? text : "";
-}
+#define SECRET_BYTES_MIN 32
 
 static const char *tunnel_path(struct cli *c, const struct account *a, const char *id,
                                const char *rest)
 {
-    return arena_fmt(&c->arena, "/accounts/%.*s/cfd_tunnel/%s%s", SLICE_FMT(a->cert.account), id,
-                     rest);
+    return arena_fmt(&c->arena, "/accounts/%.*s/cfd_tunnel%s%s%s", SLICE_FMT(a->cert.account),
+                     id[0] != 0 ? "/" : "", id, rest);
+}
+
+/* ---- credentials files ---- */
+
+/* Never over a file that is there: it may be the only copy of another tunnel's secret. */
+static int write_credentials(struct cli *c, const char *dir, const char *token, const char *path)
+{
+    struct credential cred;
+    int r = tunnel_token_read(slice_str(token), &c->arena, &cred, &c->fault);
+    if (r < 0)
+        return r;
+    if (c->o.credentials_file[0] == 0 && mkdir(dir, 0700) < 0 && access(dir, W_OK) < 0)
+        return fault_set(&c->fault, ERR_IO,
+                         "%s cannot be written; name a file with --credentials-file", dir);
+    const char *text = credential_write(&cred, &c->arena);
+    return text != NULL ? file_create(path, slice_str(text), 0400, &c->fault)
+                        : fault_set(&c->fault, ERR_NOMEM, "out of memory");
 }
 
 /* ---- create ---- */
 
-static int write_credentials(struct cli *c, const struct account *a, const char *token,
-                             const char *id, const char **ret_path)
+static int check_secret(struct cli *c, const char *text)
 {
-    struct credential cred;
-    *ret_path = c->o.credentials_file[0] != 0 ? c->o.credentials_file
-                                              : arena_fmt(&c->arena, "%s/%s.json", a->dir, id);
-    int r = tunnel_token_read(slice_str(token), &c->arena, &cred, &c->fault);
+    size_t n = strlen(text), decoded;
+    uint8_t *bytes = arena_alloc(&c->arena, n + 4);
+    int r =
+        bytes == NULL || base64_decode(slice_str(text), BASE64_STD, true, true, bytes, &decoded) < 0
+            ? fault_set(&c->fault, ERR_INVALID,
+                        "failed to create tunnel: Couldn't decode tunnel secret from base64")
+        : decoded < SECRET_BYTES_MIN
+            ? fault_set(&c->fault, ERR_INVALID,
+                        "failed to create tunnel: Decoded tunnel secret must be at least %d "
+                        "bytes long",
+                        SECRET_BYTES_MIN)
+            : 0;
+    if (bytes != NULL)
+        explicit_bzero(bytes, n);
+    return r;
+}
+
+static int post_tunnel(struct cli *c, const struct account *a, const char *name, json_t **ret)
+{
+    struct uuid id;
+    uint8_t secret[SECRET_BYTES_MIN];
+    char secret_text[BASE64_BYTES(SECRET_BYTES_MIN)];
+    if (uuid_parse(slice_str(name), &id) == 0)
+        return fault_set(&c->fault, ERR_INVALID,
+                         "failed to create tunnel: Create Tunnel API call failed: you cannot use "
+                         "UUIDs as tunnel names");
+    int r = c->o.secret[0] != 0 ? check_secret(c, c->o.secret) : 0;
     if (r < 0)
         return r;
-    if (mkdir(a->dir, 0700) < 0 && access(a->dir, W_OK) < 0)
-        return fault_set(&c->fault, ERR_IO,
-                         "%s cannot be written; name a file with --credentials-file", a->dir);
-    const char *text = credential_write(&cred, &c->arena);
-    return text != NULL ? file_create(*ret_path, slice_str(text), 0400, &c->fault) : ERR_NOMEM;
+    random_bytes(secret, sizeof secret);
+    (void)base64_encode(slice_of(secret, sizeof secret), BASE64_STD, true, secret_text);
+    json_t *body = json_pack("{s:s,s:s}", "name", name, "tunnel_secret",
+                             c->o.secret[0] != 0 ? c->o.secret : secret_text);
+    explicit_bzero(secret, sizeof secret);
+    explicit_bzero(secret_text, sizeof secret_text);
+    if (body == NULL)
+        return fault_set(&c->fault, ERR_INVALID, "failed to create tunnel: its name is not UTF-8");
+    r = account_call(c, a, "create tunnel", "POST", tunnel_path(c, a, "", ""), body, ret);
+    json_decref(body);
+    if (r == ERR_EXISTS)
+        (void)fault_set(&c->fault, r,
+                        "failed to create tunnel: Create Tunnel API call failed: tunnel with name "
+                        "already exists");
+    return r;
+}
+
+static int print_created(struct cli *c, const json_t *tunnel, const char *path, bool as_json)
+{
+    if (as_json) {
+        json_t *shape = tunnel_shape(tunnel);
+        (void)json_object_set(shape, "token", json_object_get(tunnel, "token"));
+        return print_json(shape);
+    }
+    (void)printf("Tunnel credentials written to %s.%s Keep this file secret. To revoke these "
+                 "credentials, delete the tunnel.\n\nCreated tunnel %s with id %s\n",
+                 path,
+                 c->o.credentials_file[0] == 0 ? " adit chose this file based on where your origin "
+                                                 "certificate was found."
+                                               : "",
+                 member_text(tunnel, "name"), member_text(tunnel, "id"));
+    return fflush(stdout) == 0 ? 0 : 1;
 }
 
 int cmd_create(struct cli *c, int argc, char **argv)
 {
     struct account a;
-    json_t *result;
-    uint8_t secret[32];
-    char secret_text[BASE64_BYTES(32)];
-    const char *path;
+    json_t *tunnel;
     if (argc != 1)
-        return usage_error(c, "tunnel create needs one name: adit tunnel create NAME");
-    int r = account_open(c, &a);
-    if (r < 0)
+        return cli_usage(c, "tunnel create", "exactly 1 argument, the name of tunnel to create.");
+    int as_json = wants_json(c);
+    if (as_json < 0)
+        return 1;
+    if (account_open(c, &a) < 0 || post_tunnel(c, &a, argv[0], &tunnel) < 0)
         return cli_complain(c);
-    random_bytes(secret, sizeof secret);
-    (void)base64_encode(slice_of(secret, sizeof secret), BASE64_STD, true, secret_text);
-    json_t *body = json_pack("{s:s,s:s}", "name", argv[0], "tunnel_secret",
-                             c->o.secret[0] != 0 ? c->o.secret : secret_text);
-    r = account_call(c, &a, "create the tunnel", "POST", tunnel_path(c, &a, "", ""), body, &result);
-    json_decref(body);
-    explicit_bzero(secret, sizeof secret);
-    if (r == ERR_EXISTS)
-        (void)fault_set(&c->fault, r, "tunnel with name already exists: %s", argv[0]);
-    if (r < 0)
-        return cli_complain(c);
-    r = write_credentials(c, &a, text_of(result, "token"), text_of(result, "id"), &path);
-    if (r < 0) {
-        (void)cli_complain(c);
+    const char *path = c->o.credentials_file[0] != 0
+                           ? c->o.credentials_file
+                           : arena_fmt(&c->arena, "%s/%s.json", a.dir, member_text(tunnel, "id"));
+    int status;
+    if (write_credentials(c, a.dir, member_text(tunnel, "token"), path) < 0) {
+        status = cli_complain(c);
         (void)fprintf(stderr,
                       "adit: the tunnel %s was made, but its credentials were not written; adit "
                       "tunnel token %s has them\n",
-                      text_of(result, "id"), argv[0]);
-    } else if (wants_json(c)) {
-        (void)json_object_del(result, "token");
-        (void)json_object_del(result, "credentials_file");
-        return print_json(result);
+                      member_text(tunnel, "id"), member_text(tunnel, "id"));
     } else {
-        (void)printf("Tunnel credentials written to %s. Keep this file secret. To revoke these "
-                     "credentials, delete the tunnel.\n\n"
-                     "Created tunnel %s with id %s\n",
-                     path, text_of(result, "name"), text_of(result, "id"));
+        status = print_created(c, tunnel, path, as_json == 1);
     }
-    json_decref(result);
-    return r < 0 ? 1 : 0;
-}
-
-/* ---- list and info ---- */
-
-int cmd_list(struct cli *c)
-{
-    struct account a;
-    json_t *list, *t;
-    size_t i;
-    int r = account_open(c, &a);
-    const char *path = arena_fmt(
-        &c->arena, "/accounts/%.*s/cfd_tunnel?%s%s%s", SLICE_FMT(a.cert.account),
-        c->o.show_deleted ? "" : "is_deleted=false", c->o.name[0] != 0 ? "&name=" : "", c->o.name);
-    if (r == 0)
-        r = account_call(c, &a, "list tunnels", "GET", path, NULL, &list);
-    if (r < 0)
-        return cli_complain(c);
-    if (wants_json(c))
-        return print_json(list);
-    if (json_array_size(list) == 0)
-        (void)printf("No tunnels were found for the given filter flags. You can use 'adit tunnel "
-                     "create' to create a tunnel.\n");
-    else
-        (void)printf("%-36s  %-20s  %-27s  %s\n", "ID", "NAME", "CREATED", "CONNECTIONS");
-    json_array_foreach(list, i, t)
-    {
-        size_t n = json_array_size(json_object_get(t, "connections"));
-        char count[32] = "";
-        if (n > 0)
-            (void)snprintf(
-                count, sizeof count, "%zux%s", n,
-                text_of(json_array_get(json_object_get(t, "connections"), 0), "colo_name"));
-        (void)printf("%-36s  %-20s  %-27s  %s\n", text_of(t, "id"), text_of(t, "name"),
-                     text_of(t, "created_at"), count);
-    }
-    json_decref(list);
-    return 0;
-}
-
-int cmd_info(struct cli *c, int argc, char **argv)
-{
-    struct account a;
-    json_t *tunnel, *list, *k;
-    size_t i;
-    if (argc != 1)
-        return usage_error(c, "tunnel info needs one tunnel: adit tunnel info NAME|ID");
-    int r = account_open(c, &a);
-    if (r == 0)
-        r = account_find(c, &a, argv[0], &tunnel);
-    if (r < 0)
-        return cli_complain(c);
-    r = account_call(c, &a, "list connectors", "GET",
-                     tunnel_path(c, &a, text_of(tunnel, "id"), "/connections"), NULL, &list);
-    if (r < 0) {
-        json_decref(tunnel);
-        return cli_complain(c);
-    }
-    if (wants_json(c)) {
-        (void)json_object_set(tunnel, "conns", list);
-        json_decref(list);
-        return print_json(tunnel);
-    }
-    (void)printf("NAME:     %s\nID:       %s\nCREATED:  %s\nSTATUS:   %s\n\n",
-                 text_of(tunnel, "name"), text_of(tunnel, "id"), text_of(tunnel, "created_at"),
-                 text_of(tunnel, "status"));
-    if (json_array_size(list) == 0)
-        (void)printf("Your tunnel %s does not have any active connection.\n",
-                     text_of(tunnel, "id"));
-    else
-        (void)printf("%-36s  %-27s  %-13s  %-10s  %-16s  %s\n", "CONNECTOR ID", "CREATED",
-                     "ARCHITECTURE", "VERSION", "ORIGIN IP", "EDGE");
-    json_array_foreach(list, i, k)
-    {
-        const json_t *conns = json_object_get(k, "conns"), *first = json_array_get(conns, 0);
-        (void)printf("%-36s  %-27s  %-13s  %-10s  %-16s  %zux%s\n", text_of(k, "id"),
-                     text_of(k, "run_at"), text_of(k, "arch"), text_of(k, "version"),
-                     text_of(first, "origin_ip"), json_array_size(conns),
-                     text_of(first, "colo_name"));
-    }
-    json_decref(list);
     json_decref(tunnel);
+    return status;
+}
+
+/* ---- delete, cleanup ---- */
+
+/* Every name is resolved before anything is done: a mistyped second one must not be found out when
+ * the first is gone. */
+static int resolve_all(struct cli *c, const struct account *a, int argc, char **argv,
+                       char (*ids)[UUID_TEXT_BYTES])
+{
+    for (int i = 0; i < argc; i++) {
+        int r = account_id(c, a, argv[i], ids[i]);
+        if (r == ERR_NOTFOUND)
+            return fault_set(&c->fault, r, "there should only be 1 non-deleted Tunnel named %s",
+                             argv[i]);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
-/* ---- one call each ---- */
-
-/* Finds each tunnel and makes a call about it. */
-static int for_each(struct cli *c, int argc, char **argv, const char *what, const char *method,
-                    const char *rest, const char *said)
+static int delete_one(struct cli *c, const struct account *a, const char *id)
 {
-    struct account a;
-    json_t *tunnel, *result;
-    int r = account_open(c, &a);
-    for (int i = 0; i < argc && r == 0; i++) {
-        r = account_find(c, &a, argv[i], &tunnel);
-        if (r < 0)
-            break;
-        const char *id = arena_str(&c->arena, slice_str(text_of(tunnel, "id")));
-        json_decref(tunnel);
-        r = account_call(c, &a, what, method, tunnel_path(c, &a, id, rest), NULL, &result);
-        if (r < 0)
-            break;
-        if (json_is_string(result))
-            (void)printf("%s\n", json_string_value(result));
-        else
-            (void)fprintf(stderr, "%s %s\n", said, argv[i]);
-        json_decref(result);
-        /* The credentials of a tunnel that is gone are of no use. */
-        if (slice_eq(slice_str(method), SLICE("DELETE")) && rest[0] != '/')
-            (void)unlink(arena_fmt(&c->arena, "%s/%s.json", a.dir, id));
-    }
-    return r < 0 ? cli_complain(c) : 0;
+    json_t *result;
+    int r = account_call(c, a, "get tunnel information", "GET", tunnel_path(c, a, id, ""), NULL,
+                         &result);
+    if (r < 0)
+        return r;
+    bool is_deleted = json_is_string(json_object_get(result, "deleted_at"));
+    json_decref(result);
+    if (is_deleted)
+        return fault_set(&c->fault, ERR_EXISTS, "Tunnel %s has already been deleted", id);
+    r = account_call(c, a, "delete tunnel", "DELETE",
+                     tunnel_path(c, a, id, c->o.force ? "?cascade=true" : ""), NULL, &result);
+    if (r < 0)
+        return r;
+    json_decref(result);
+    (void)fprintf(stderr, "Deleted tunnel %s\n", id);
+    /* The credentials of a tunnel that is gone are of no use. */
+    (void)unlink(arena_fmt(&c->arena, "%s/%s.json", a->dir, id));
+    if (c->o.credentials_file[0] != 0)
+        (void)unlink(c->o.credentials_file);
+    return 0;
 }
 
 int cmd_delete(struct cli *c, int argc, char **argv)
 {
+    struct account a;
+    char(*ids)[UUID_TEXT_BYTES] =
+        arena_alloc(&c->arena, (size_t)(argc > 0 ? argc : 1) * sizeof *ids);
     if (argc < 1)
-        return usage_error(c, "tunnel delete needs a tunnel: adit tunnel delete NAME|ID…");
-    return for_each(c, argc, argv, "delete the tunnel", "DELETE", c->o.force ? "?cascade=true" : "",
-                    "Deleted tunnel");
-}
-
-int cmd_token(struct cli *c, int argc, char **argv)
-{
-    if (argc != 1)
-        return usage_error(c, "tunnel token needs one tunnel: adit tunnel token NAME|ID");
-    return for_each(c, argc, argv, "get the token", "GET", "/token", "");
+        return cli_usage(c, "tunnel delete",
+                         "at least 1 argument, the ID or name of the tunnel to delete.");
+    if (ids == NULL || account_open(c, &a) < 0 || resolve_all(c, &a, argc, argv, ids) < 0)
+        return cli_complain(c);
+    for (int i = 0; i < argc; i++)
+        if (delete_one(c, &a, ids[i]) < 0) {
+            char line[FAULT_LINE_BYTES];
+            (void)fprintf(stderr, "adit: Error deleting tunnel %s: %s\n", ids[i],
+                          fault_line(&c->fault, line));
+            return 1;
+        }
+    return 0;
 }
 
 int cmd_cleanup(struct cli *c, int argc, char **argv)
 {
+    struct account a;
+    json_t *result;
+    char(*ids)[UUID_TEXT_BYTES] =
+        arena_alloc(&c->arena, (size_t)(argc > 0 ? argc : 1) * sizeof *ids);
     if (argc < 1)
-        return usage_error(c, "tunnel cleanup needs a tunnel: adit tunnel cleanup NAME|ID…");
-    const char *rest = c->o.connector_id[0] != 0
-                           ? arena_fmt(&c->arena, "/connections?client_id=%s", c->o.connector_id)
-                           : "/connections";
-    return for_each(c, argc, argv, "clean up connections", "DELETE", rest,
-                    "Cleaned up connections of");
+        return cli_usage(c, "tunnel cleanup",
+                         "at least 1 argument, the ID or name of the tunnel to cleanup.");
+    if (ids == NULL || account_open(c, &a) < 0 || resolve_all(c, &a, argc, argv, ids) < 0)
+        return cli_complain(c);
+    const char *rest = c->o.connector_id[0] != 0 ? arena_fmt(&c->arena, "/connections?client_id=%s",
+                                                             account_escape(c, c->o.connector_id))
+                                                 : "/connections";
+    for (int i = 0; i < argc; i++) {
+        if (account_call(c, &a, "cleanup connections", "DELETE", tunnel_path(c, &a, ids[i], rest),
+                         NULL, &result) < 0)
+            return cli_complain(c);
+        json_decref(result);
+        (void)fprintf(stderr, "Cleanup connection for tunnel %s\n", ids[i]);
+    }
+    return 0;
+}
+
+/* ---- token ---- */
+
+int cmd_token(struct cli *c, int argc, char **argv)
+{
+    struct account a;
+    char id[UUID_TEXT_BYTES];
+    json_t *result;
+    if (argc != 1)
+        return cli_usage(c, "tunnel token",
+                         "exactly 1 argument, the name or UUID of tunnel to fetch the credentials "
+                         "token for.");
+    if (account_open(c, &a) < 0)
+        return cli_complain(c);
+    int r = account_id(c, &a, argv[0], id);
+    if (r == ERR_NOTFOUND)
+        (void)fault_set(&c->fault, r,
+                        "error parsing tunnel ID: %s is neither the ID nor the name of any of your "
+                        "tunnels",
+                        argv[0]);
+    if (r == 0)
+        r = account_call(c, &a, "get tunnel token", "GET", tunnel_path(c, &a, id, "/token"), NULL,
+                         &result);
+    if (r < 0)
+        return cli_complain(c);
+    const char *token = json_string_value(result);
+    if (token == NULL)
+        r = fault_set(&c->fault, ERR_PROTO, "failed to get tunnel token: the answer is no text");
+    else if (c->o.credentials_file[0] != 0)
+        r = write_credentials(c, ".", token, c->o.credentials_file);
+    else
+        (void)printf("%s\n", token);
+    json_decref(result);
+    return r < 0 ? cli_complain(c) : fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* ---- route dns ---- */
+
+/* The certificate is of one zone, but the edge may have several: the one that the hostname is in,
+ * else the certificate's, to which it is relative. */
+static const char *zone_for(struct cli *c, const struct account *a, const char *hostname)
+{
+    struct slice host = slice_str(hostname), best = { 0 };
+    struct fault before = c->fault;
+    const char *zone = arena_str(&c->arena, a->cert.zone);
+    json_t *zones, *z;
+    size_t i;
+    if (account_call(c, a, "list zones", "GET", "/zones?per_page=1000", NULL, &zones) < 0) {
+        c->fault = before; /* a token of this zone alone may not list them */
+        return zone;
+    }
+    json_array_foreach(zones, i, z)
+    {
+        struct slice name = slice_str(member_text(z, "name"));
+        struct slice tail = slice_sub(host, host.n > name.n ? host.n - name.n : 0, SIZE_MAX);
+        bool is_within =
+            slice_eq_nocase(tail, name) && (host.n == name.n || host.p[host.n - name.n - 1] == '.');
+        if (name.n > best.n && is_within) {
+            best = name;
+            zone = arena_str(&c->arena, slice_str(member_text(z, "id")));
+        }
+    }
+    json_decref(zones);
+    return zone;
 }
 
 int cmd_route_dns(struct cli *c, int argc, char **argv)
 {
     struct account a;
-    json_t *tunnel, *result;
-    if (argc != 2)
-        return usage_error(
-            c, "route dns needs a tunnel and a hostname: adit tunnel route dns NAME|ID HOSTNAME");
-    int r = account_open(c, &a);
-    if (r == 0)
-        r = account_find(c, &a, argv[0], &tunnel);
-    if (r < 0)
+    char id[UUID_TEXT_BYTES];
+    json_t *result;
+    if (argc != 2) {
+        (void)fprintf(stderr, "adit: This command expects the format \"adit tunnel route dns "
+                              "<tunnel name/id> <hostname>\"\nSee 'adit tunnel route dns "
+                              "--help'.\n");
+        return EXIT_USAGE;
+    }
+    if (account_open(c, &a) < 0 || account_id(c, &a, argv[0], id) < 0)
         return cli_complain(c);
-    const char *path = arena_fmt(&c->arena, "/zones/%.*s/tunnels/%s/routes", SLICE_FMT(a.cert.zone),
-                                 text_of(tunnel, "id"));
+    const char *path =
+        arena_fmt(&c->arena, "/zones/%s/tunnels/%s/routes", zone_for(c, &a, argv[1]), id);
     json_t *body = json_pack("{s:s,s:s,s:b}", "type", "dns", "user_hostname", argv[1],
                              "overwrite_existing", c->o.force);
-    r = account_call(c, &a, "add route", "PUT", path, body, &result);
+    int r = body != NULL ? account_call(c, &a, "add route", "PUT", path, body, &result)
+                         : fault_set(&c->fault, ERR_INVALID, "the hostname is not UTF-8");
     json_decref(body);
-    if (r < 0) {
-        json_decref(tunnel);
+    if (r < 0)
         return cli_complain(c);
-    }
-    bool is_same = slice_eq(slice_str(text_of(result, "cname")), SLICE("unchanged"));
-    (void)fprintf(stderr, "%s %s%s\n", text_of(result, "name"),
-                  is_same ? "is already configured to route to your tunnel "
-                          : "now routes to your tunnel ",
-                  text_of(tunnel, "id"));
+    struct slice change = slice_str(member_text(result, "cname"));
+    const char *name = member_text(result, "name");
+    if (slice_eq(change, SLICE("unchanged")))
+        (void)fprintf(stderr, "%s is already configured to route to your tunnel tunnelID=%s\n",
+                      name, id);
+    else if (slice_eq(change, SLICE("updated")))
+        (void)fprintf(stderr, "%s updated to route to your tunnel tunnelID=%s\n", name, id);
+    else
+        (void)fprintf(stderr, "Added CNAME %s which will route to this tunnel tunnelID=%s\n", name,
+                      id);
     json_decref(result);
-    json_decref(tunnel);
     return 0;
 }
 
 /* ---- login ---- */
 
+static int store_cert(struct cli *c, const struct account *a, const char *path)
+{
+    const char *text = origin_cert_write(&a->cert, &c->arena);
+    if (text == NULL)
+        return fault_set(&c->fault, ERR_NOMEM, "out of memory");
+    if (c->o.origincert[0] == 0)
+        (void)mkdir(a->dir, 0700);
+    return file_create(path, slice_str(text), 0600, &c->fault);
+}
+
 int cmd_login(struct cli *c)
 {
     struct account a;
     struct local_edge local;
-    const char *home = getenv("HOME"), *path;
-    if (cli_local_edge(c, &local) < 0 || home == NULL) {
+    const char *home = getenv("HOME"), *path = c->o.origincert;
+    if (cli_local_edge(c, &local) < 0 || (home == NULL && path[0] == 0)) {
         (void)fault_set(&c->fault, ERR_NOTFOUND,
-                        "no edge runs on this machine; on the edge's machine run adit-edge cert "
-                        "--data-dir DIR > "
-                        "cert.pem and bring that file to ~/.cloudflared/cert.pem here");
+                        "no edge whose data directory you may read runs on this machine; on the "
+                        "edge's machine, as its user, run adit-edge cert --data-dir DIR > cert.pem "
+                        "and bring that file to ~/.cloudflared/cert.pem here");
         return cli_complain(c);
     }
-    path = c->o.origincert[0] != 0 ? c->o.origincert
-                                   : arena_fmt(&c->arena, "%s/.cloudflared/cert.pem", home);
+    if (path[0] == 0)
+        path = arena_fmt(&c->arena, "%s/.cloudflared/cert.pem", home);
     if (access(path, F_OK) == 0) {
         (void)fault_set(
             &c->fault, ERR_EXISTS,
@@ -298,15 +352,8 @@ int cmd_login(struct cli *c)
             path);
         return cli_complain(c);
     }
-    c->o.origincert = "";
-    int r = account_open(c, &a);
-    const char *text = r == 0 ? origin_cert_write(&a.cert, &c->arena) : NULL;
-    if (r == 0) {
-        (void)mkdir(arena_fmt(&c->arena, "%s/.cloudflared", home), 0700);
-        r = file_create(path, slice_str(text), 0600, &c->fault);
-    }
-    if (r < 0)
+    if (account_of_local_edge(c, &local, &a) < 0 || store_cert(c, &a, path) < 0)
         return cli_complain(c);
     (void)printf("You have successfully logged in.\nThe certificate was stored at %s\n", path);
-    return 0;
+    return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -266,7 +266,8 @@ static int take_cert_json(struct slice json, struct arena *arena, struct origin_
     bool is_ok = text_of(object, "zoneID", arena, &c.zone) &&
                  text_of(object, "accountID", arena, &c.account) &&
                  text_of(object, "apiToken", arena, &c.token) &&
-                 text_of(object, "endpoint", arena, &c.endpoint);
+                 text_of(object, "endpoint", arena, &c.endpoint) &&
+                 text_of(object, "apiURL", arena, &c.api);
     json_decref(object);
     if (!is_ok || c.zone.n == 0 || c.token.n == 0)
         return fault_set(fault, ERR_PARSE,
@@ -310,6 +311,8 @@ char *origin_cert_write(const struct origin_cert *c, struct arena *arena)
     if (object == NULL)
         return NULL;
     put_endpoint(object, "endpoint", c->endpoint);
+    if (c->api.n > 0)
+        (void)json_object_set_new(object, "apiURL", json_stringn((const char *)c->api.p, c->api.n));
     strb_init(&text, TEXT_BYTES_MAX);
     json_write(&text, object);
     char *body = text.err == 0 ? encode_base64(strb_slice(&text), arena) : NULL;

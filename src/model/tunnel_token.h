@@ -35,6 +35,8 @@ char *credential_write(const struct credential *c, struct arena *arena);
 
 struct origin_cert {
     struct slice zone, account, token, endpoint;
+    struct slice
+        api; /* base URL of the API: a key of ours, which the reference ignores; or empty */
 };
 int origin_cert_read(struct slice pem, struct arena *arena, struct origin_cert *ret,
                      struct fault *fault) __attribute__((warn_unused_result));

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "codec/json.h"
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
 #include "model/tunnel_token.h"
@@ -56,6 +57,9 @@ static int read_config(struct program *p, struct fault *fault)
     if (r < 0)
         return r;
     r = yaml_parse(slice_of(text, n), p->options.config, &p->arena, &root, fault);
+    if (r == 0 && root != NULL && root->kind != YAML_MAP)
+        r = yaml_fault(fault, ERR_INVALID, p->options.config, root,
+                       "options are wanted, as in \"http: :8080\"");
     for (const struct yaml_node *key = root != NULL && r == 0 ? root->first : NULL;
          key != NULL && r == 0; key = key->next)
         if (!opt_knows(&p->table, key->key))
@@ -83,17 +87,61 @@ static int set_up_log(const struct edge_options *o, struct fault *fault)
     return 0;
 }
 
+/* The zone of --domain, or of the edge's first domain. */
+static int find_zone(struct store *store, const struct edge_options *o,
+                     char account[static ACCOUNT_ID_BYTES], char zone[static 33],
+                     struct fault *fault)
+{
+    char domain[256], key[300];
+    int r = store_get(store, "domain", domain, sizeof domain);
+    if (o->domain.count > 0)
+        (void)snprintf(domain, sizeof domain, "%s", o->domain.items[0]);
+    else if (r < 0)
+        return fault_set(
+            fault, r, "no edge has run with this data directory yet; start adit-edge serve first");
+    (void)snprintf(key, sizeof key, "zone:%s", domain);
+    if (store_get(store, "account", account, ACCOUNT_ID_BYTES) < 0 ||
+        store_get(store, key, zone, 33) < 0)
+        return fault_set(fault, ERR_NOTFOUND,
+                         "this edge does not serve the domain %s; start adit-edge serve with "
+                         "--domain %s first",
+                         domain, domain);
+    return 0;
+}
+
+/* Where the API is: as it was said, or where the edge serves it now; empty when neither is known.
+ */
+static struct slice find_api(struct program *p)
+{
+    char file[DATADIR_PATH_BYTES], *text;
+    size_t n;
+    json_t *json;
+    struct slice local = { 0 };
+    if (p->options.api_url[0] != 0)
+        return slice_str(p->options.api_url);
+    if (file_read(datadir_file(edge_data_dir(&p->options), "addresses.json", file),
+                  CONFIG_BYTES_MAX, false, &text, &n, NULL) < 0)
+        return local;
+    if (json_parse(slice_of(text, n), &json, NULL) == 0) {
+        local = json_member_slice(json, "local");
+        const char *url =
+            local.n > 0 ? arena_fmt(&p->arena, "http://%.*s/client/v4", SLICE_FMT(local)) : NULL;
+        local = slice_str(url);
+        json_decref(json);
+    }
+    free(text);
+    return local;
+}
+
 static int print_cert(struct program *p)
 {
     struct fault fault = { 0 };
     char token[ADMIN_TOKEN_BYTES + 1], account[ACCOUNT_ID_BYTES], zone[33],
-        file[DATADIR_PATH_BYTES], key[300];
+        file[DATADIR_PATH_BYTES];
     const char *dir = edge_data_dir(&p->options);
     struct store *store = NULL;
     uint8_t none[32] = { 0 }; /* no secret is read here */
     log_setup(LOG_ERROR, LOG_LOGFMT, 2);
-    (void)snprintf(key, sizeof key, "zone:%s",
-                   p->options.domain.count > 0 ? p->options.domain.items[0] : "localhost");
     int r = datadir_admin_token(dir, token, &fault);
     if (r == ERR_NOTFOUND)
         (void)fault_set(
@@ -103,16 +151,15 @@ static int print_cert(struct program *p)
             dir);
     if (r == 0)
         r = store_open(datadir_file(dir, "adit.db", file), none, &store, &fault);
-    if (r == 0 && (store_get(store, "account", account, sizeof account) < 0 ||
-                   store_get(store, key, zone, sizeof zone) < 0))
-        r = fault_set(&fault, ERR_NOTFOUND,
-                      "%s has no such domain yet; start adit-edge serve with it first", file);
+    if (r == 0)
+        r = find_zone(store, &p->options, account, zone, &fault);
     store_close(store);
     if (r < 0)
         return complain(&fault);
     struct origin_cert cert = { .zone = slice_str(zone),
                                 .account = slice_str(account),
-                                .token = slice_str(token) };
+                                .token = slice_str(token),
+                                .api = find_api(p) };
     const char *text = origin_cert_write(&cert, &p->arena);
     explicit_bzero(token, sizeof token);
     (void)fputs(text != NULL ? text : "", stdout);
@@ -124,6 +171,9 @@ static int run(struct program *p, int argc, char **argv)
     struct fault fault = { 0 };
     const char *command;
     int count = 0;
+    static char version[] = "version";
+    if (argc == 2 && slice_eq(slice_str(argv[1]), SLICE("--version")))
+        argv[1] = version;
     int r = opt_args(&p->table, 1, argc - 1, argv + 1, &count, &p->arena, &fault);
     if (r == ERR_CANCELED || (r == 0 && count > 0 && slice_eq(slice_str(argv[1]), SLICE("help")))) {
         usage(p, stdout);
@@ -148,10 +198,17 @@ static int run(struct program *p, int argc, char **argv)
         (void)printf("adit-edge %s\n", ADIT_VERSION);
         return 0;
     }
-    if (count > 0)
-        (void)fprintf(stderr, "adit-edge: there is no command %s\n\n",
-                      count > 1 ? argv[2] : command);
-    usage(p, stderr);
+    if (count == 0) {
+        usage(p, stderr);
+        return EXIT_USAGE;
+    }
+    bool is_command = slice_eq(slice_str(command), SLICE("serve")) ||
+                      slice_eq(slice_str(command), SLICE("cert")) ||
+                      slice_eq(slice_str(command), SLICE("version"));
+    (void)fprintf(stderr,
+                  is_command ? "adit-edge: %s takes flags alone, not %s; see adit-edge --help\n"
+                             : "adit-edge: there is no command %s; see adit-edge --help\n",
+                  command, count > 1 ? argv[2] : "");
     return EXIT_USAGE;
 }
 

@@ -53,8 +53,7 @@ static bool is(int argc, char **argv, int index, const char *word)
 static int no_command(struct cli *c, const char *word)
 {
     (void)fault_set(&c->fault, ERR_INVALID, "there is no command %s; see adit --help", word);
-    (void)cli_complain(c);
-    return EXIT_USAGE;
+    return cli_complain(c);
 }
 
 static int run_tunnel(struct cli *c, int argc, char **argv)
@@ -103,13 +102,19 @@ static int set_up_log(struct cli *c)
         slice_eq(slice_str(c->o.protocol), SLICE("h2mux")))
         return fault_set(&c->fault, ERR_UNSUPPORTED,
                          "--protocol %s is not offered yet; use auto or quic", c->o.protocol);
+    if (slice_eq(slice_str(c->o.output), SLICE("json")))
+        format = LOG_JSON;
     log_setup(level, format, 2);
     return 0;
 }
 
 static int run(struct cli *c, int argc, char **argv)
 {
+    static char version[] = "version";
     int count = 0;
+    if (argc == 2 &&
+        (is(argc, argv, 1, "--version") || is(argc, argv, 1, "-v") || is(argc, argv, 1, "-V")))
+        argv[1] = version;
     int r = opt_args(&c->table, 1, argc - 1, argv + 1, &count, &c->arena, &c->fault);
     char **words = argv + 1;
     if (r == ERR_CANCELED || (r == 0 && is(count, words, 0, "help"))) {
