@@ -17,7 +17,7 @@ build: setup ## build/adit and build/adit-edge, optimised
 	@ls -lL build/adit build/adit-edge | awk '{ print $$9, $$5, "bytes" }'
 
 run: build ## start an edge and a connector here and print the URL; URL=http://localhost:8000 exposes that
-	@tools/run $(URL)
+	@tools/run "$(URL)"
 
 test: ## every test, with AddressSanitizer and UBSan; ends with "N passed, N failed, N skipped"
 	@tools/setup test
