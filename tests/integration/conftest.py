@@ -145,3 +145,49 @@ def tunnel(request, tmp_path_factory, origin):
         assert "runtime error" not in connector.text() and "Sanitizer" not in connector.text(), connector.text()[-6000:]
         assert code == 0
     assert edge_code == 0
+
+
+LOOPBACK = ["--tunnel", "127.0.0.1:0", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--local", "127.0.0.1:0"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """Each connector, and each command line."""
+    need(request.param)
+    return request.param
+
+
+@pytest.fixture
+def edges(tmp_path):
+    """Starts edges in the test's directory, and holds them to a clean end."""
+    started = []
+
+    def start(*flags, workers=1, where=tmp_path):
+        edge = Edge(where, workers, [*LOOPBACK, *flags])
+        started.append(edge)
+        return edge
+
+    yield start
+    for edge in started:
+        if edge.process.poll() is None:
+            assert edge.stop() == 0, edge.text()[-3000:]
+        assert "runtime error" not in edge.text() and "Sanitizer" not in edge.text(), edge.text()[-6000:]
+
+
+@pytest.fixture
+def connectors(tmp_path):
+    """Starts connectors from any command line, and holds them to a clean end."""
+    started = []
+
+    def start(command, **more):
+        log = tmp_path / f"connector-{len(started)}.log"
+        program = Program(command, log, cwd=more.pop("cwd", tmp_path), **more)
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        was_running = program.process.poll() is None
+        code = program.stop()
+        assert "runtime error" not in program.text() and "Sanitizer" not in program.text(), program.text()[-6000:]
+        assert code == 0 or not was_running, program.text()[-3000:]
