@@ -36,38 +36,43 @@ static int take_quick(struct cli *c, const json_t *result, struct credential *cr
     return 0;
 }
 
+static int no_edge(struct cli *c)
+{
+    if (c->o.data_dir[0] != 0)
+        return fault_set(&c->fault, ERR_NOTFOUND,
+                         "no edge runs with the data directory %s; start one with adit-edge serve "
+                         "--data-dir %s",
+                         c->o.data_dir, c->o.data_dir);
+    return fault_set(&c->fault, ERR_NOTFOUND,
+                     "no edge runs on this machine (looked in ./var and /var/lib/adit, and "
+                     "at " ACCOUNT_DEFAULT_LOCAL "): start one with adit-edge serve, or name one "
+                     "with --quick-service http://HOST:7845");
+}
+
 /* --quick-service; the edge of this machine; that of the saved login; whatever has the default
  * address, for who may not read an edge's data directory. */
-static const char *quick_service(struct cli *c, bool *ret_guessed)
+static int quick_service(struct cli *c, const char **ret, bool *ret_guessed)
 {
     struct local_edge local;
     struct account a;
     struct fault before = c->fault;
     *ret_guessed = false;
-    if (c->o.quick_service[0] != 0)
-        return c->o.quick_service;
-    if (cli_local_edge(c, &local) == 0)
-        return arena_fmt(&c->arena, "http://%.*s", SLICE_FMT(local.local));
-    if (c->o.data_dir[0] == 0 && account_open(c, &a) == 0 && a.cert.api.n > 0) {
+    if (c->o.quick_service[0] != 0) {
+        *ret = c->o.quick_service;
+    } else if (cli_local_edge(c, &local) == 0) {
+        *ret = arena_fmt(&c->arena, "http://%.*s", SLICE_FMT(local.local));
+    } else if (c->o.data_dir[0] != 0) {
+        return no_edge(c);
+    } else if (account_open(c, &a) == 0 && a.cert.api.n > 0) {
         if (slice_ends(a.api, SLICE("/client/v4")))
             a.api.n -= strlen("/client/v4");
-        return arena_str(&c->arena, a.api);
+        *ret = arena_str(&c->arena, a.api);
+    } else {
+        c->fault = before;
+        *ret_guessed = true;
+        *ret = "http://" ACCOUNT_DEFAULT_LOCAL;
     }
-    c->fault = before;
-    *ret_guessed = true;
-    return "http://" ACCOUNT_DEFAULT_LOCAL;
-}
-
-static int no_edge(struct cli *c)
-{
-    if (c->o.data_dir[0] != 0)
-        return fault_set(&c->fault, ERR_NOTFOUND,
-                         "no edge runs with the data directory %s, nor at " ACCOUNT_DEFAULT_LOCAL,
-                         c->o.data_dir);
-    return fault_set(&c->fault, ERR_NOTFOUND,
-                     "no edge runs on this machine (looked in ./var and /var/lib/adit, and "
-                     "at " ACCOUNT_DEFAULT_LOCAL "): start one with adit-edge serve, or name one "
-                     "with --quick-service http://HOST:7845");
+    return *ret != NULL ? 0 : fault_set(&c->fault, ERR_NOMEM, "out of memory");
 }
 
 static int ask_quick(struct cli *c, struct credential *cred, const char **ret_hostname,
@@ -75,13 +80,17 @@ static int ask_quick(struct cli *c, struct credential *cred, const char **ret_ho
 {
     struct http_answer answer;
     json_t *json = NULL;
+    const char *service;
     bool is_guessed;
-    struct slice base = slice_str(quick_service(c, &is_guessed));
+    int r = quick_service(c, &service, &is_guessed);
+    if (r < 0)
+        return r;
+    struct slice base = slice_str(service);
     while (base.n > 0 && base.p[base.n - 1] == '/')
         base.n--;
     struct slice url = slice_str(arena_fmt(&c->arena, "%.*s/tunnel", SLICE_FMT(base)));
-    int r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), QUICK_TIMEOUT, &c->arena,
-                      &answer, &c->fault);
+    r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), QUICK_TIMEOUT, &c->arena, &answer,
+                  &c->fault);
     if (r == ERR_REFUSED && is_guessed)
         return no_edge(c);
     if (r < 0)
@@ -115,8 +124,10 @@ int cmd_tunnel(struct cli *c)
         (void)cli_complain(c);
         return EXIT_USAGE;
     }
-    if (cli_ingress(c, &ingress) < 0 || ask_quick(c, &cred, &hostname, &url) < 0)
+    if (cli_ingress(c, &ingress) < 0 || ask_quick(c, &cred, &hostname, &url) < 0) {
+        ingress_unref(ingress);
         return cli_complain(c);
+    }
     log_info("Your quick tunnel has been created", LSTR("hostname", hostname), LSTR("url", url));
     int status = cli_connect(c, &cred, hostname, ingress);
     ingress_unref(ingress);

@@ -63,7 +63,10 @@ class Program:
             assert self.process.poll() is None, self.text()[-3000:]
             return words in self.text()
 
-        until(there, f"{words!r} in {self.text()[-2000:]}", seconds)
+        try:
+            until(there, repr(words), seconds)
+        except AssertionError as e:
+            raise AssertionError(f"{e} in {self.text()[-3000:]}") from None
 
 
 class Edge(Program):
@@ -98,8 +101,8 @@ def edge_flags(edge, count=5):
 
 def quick_command(kind, edge, url):
     if kind == "adit":
-        return [BUILD / "adit", "tunnel", "--data-dir", edge.dir, "--metrics", "127.0.0.1:0", "--url", url]
-    return [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", "--grace-period", "2s", "--metrics", "127.0.0.1:0", *edge_flags(edge, 2), "--cacert",
+        return [BUILD / "adit", "tunnel", "--data-dir", edge.dir, "--grace-period", "1s", "--metrics", "127.0.0.1:0", "--url", url]
+    return [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", "--grace-period", "1s", "--metrics", "127.0.0.1:0", *edge_flags(edge, 2), "--cacert",
             edge.dir / "ca.pem", "--quick-service", f"http://{edge.addresses['local']}", "--url", url]
 
 
