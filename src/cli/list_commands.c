@@ -12,14 +12,17 @@
 struct entry {
     const json_t *value;
     const char *text; /* sorts by this, */
-    size_t number;    /* or by this when the texts are equal */
+    size_t number;    /* or by this when the texts are equal, */
+    size_t index;     /* or as it came */
 };
 
 static int by_key(const void *a, const void *b)
 {
     const struct entry *x = a, *y = b;
     int r = strcmp(x->text, y->text);
-    return r != 0 ? r : (x->number > y->number) - (x->number < y->number);
+    if (r == 0)
+        r = (x->number > y->number) - (x->number < y->number);
+    return r != 0 ? r : (x->index > y->index) - (x->index < y->index);
 }
 
 /* The members of an array in the order that --sort-by and --invert-sort want. `keys`: pairs of the
@@ -42,6 +45,7 @@ static struct entry *sorted(struct cli *c, const json_t *list, const char *const
         const json_t *value = json_array_get(list, i);
         entries[i] = (struct entry){
             .value = value,
+            .index = i,
             .text = keys[k][1] != NULL ? member_text(value, keys[k][1]) : "",
             .number = json_array_size(json_object_get(value, conns)),
         };

@@ -117,15 +117,16 @@ static const char *check_name(struct slice name)
 /* Standard base64 of 32 bytes or more; random without one. */
 static const char *take_secret(struct slice text, struct tunnel *t)
 {
-    uint8_t bytes[TUNNEL_SECRET_BYTES_MAX / 3 * 4 + 8];
+    uint8_t bytes[BASE64_BYTES(TUNNEL_SECRET_BYTES_MAX)];
     size_t n;
     if (text.p == NULL) {
         t->secret_bytes = SECRET_BYTES_MIN;
         random_bytes(t->secret, t->secret_bytes);
         return NULL;
     }
-    if (text.n > TUNNEL_SECRET_BYTES_MAX ||
-        base64_decode(text, BASE64_STD, true, false, bytes, &n) < 0)
+    if (text.n >= sizeof bytes)
+        return "tunnel_secret must be at most 256 bytes long";
+    if (base64_decode(text, BASE64_STD, true, false, bytes, &n) < 0)
         return "tunnel_secret must be standard base64";
     if (n < SECRET_BYTES_MIN || n > sizeof t->secret)
         return "tunnel_secret must be at least 32 bytes long";
