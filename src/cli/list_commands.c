@@ -35,6 +35,9 @@ static struct entry *sorted(struct cli *c, const json_t *list, const char *const
     struct entry *entries = arena_alloc(&c->arena, (n + 1) * sizeof *entries);
     while (keys[k][0] != NULL && c->o.sort_by[0] != 0 && strcmp(keys[k][0], c->o.sort_by) != 0)
         k++;
+    /* The environment's order may be another listing's. */
+    if (keys[k][0] == NULL && opt_source_of(&c->table, "sort-by") != OPT_FROM_FLAG)
+        k = 0;
     if (keys[k][0] == NULL || entries == NULL) {
         (void)fault_set(&c->fault, ERR_INVALID, "--sort-by %s: there is no such order; see --help",
                         c->o.sort_by);
@@ -66,8 +69,11 @@ static const char *list_query(struct cli *c)
     const struct {
         const char *key, *value;
     } filters[] = {
-        { "name", c->o.name },       { "name_prefix", c->o.name_prefix },
-        { "uuid", c->o.id },         { "exclude_prefix", c->o.exclude_prefix },
+        /* In the environment and in files it is the name of a tunnel to run. */
+        { "name", opt_source_of(&c->table, "name") == OPT_FROM_FLAG ? c->o.name : "" },
+        { "name_prefix", c->o.name_prefix },
+        { "uuid", c->o.id },
+        { "exclude_prefix", c->o.exclude_prefix },
         { "existed_at", c->o.when },
     };
     const char *text = c->o.show_deleted ? "" : "&is_deleted=false";

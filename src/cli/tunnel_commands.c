@@ -293,12 +293,15 @@ int cmd_route_dns(struct cli *c, int argc, char **argv)
                               "--help'.\n");
         return EXIT_USAGE;
     }
+    /* -f is written for this command; what the environment says of it is meant for delete. */
+    bool overwrites =
+        c->o.overwrite_dns || (c->o.force && opt_source_of(&c->table, "force") == OPT_FROM_FLAG);
     if (account_open(c, &a) < 0 || account_id(c, &a, argv[0], id) < 0)
         return cli_complain(c);
     const char *path =
         arena_fmt(&c->arena, "/zones/%s/tunnels/%s/routes", zone_for(c, &a, argv[1]), id);
     json_t *body = json_pack("{s:s,s:s,s:b}", "type", "dns", "user_hostname", argv[1],
-                             "overwrite_existing", c->o.force);
+                             "overwrite_existing", overwrites);
     int r = body != NULL ? account_call(c, &a, "add route", "PUT", path, body, &result)
                          : fault_set(&c->fault, ERR_INVALID, "the hostname is not UTF-8");
     json_decref(body);

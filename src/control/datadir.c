@@ -157,6 +157,14 @@ static int keep_ca(struct datadir *d, struct x509_pair *ret, struct fault *fault
     int r = read_pair(d->path, "ca.pem", "ca.key", ret, fault);
     if (r != ERR_NOTFOUND)
         return r;
+    /* The key is written first: a certificate without one is no first start that broke off. With a
+     * new CA, every token and every --cacert out there would be worthless. */
+    char file[DATADIR_PATH_BYTES];
+    if (access(datadir_file(d->path, "ca.pem", file), F_OK) == 0)
+        return fault_set(fault, r,
+                         "%s/ca.key is missing though ca.pem is there; put it back, or move ca.pem "
+                         "away for a new CA, which no connector of today will trust",
+                         d->path);
     r = x509_make_ca("Adit edge", ret, fault);
     if (r == 0)
         r = write_pair(d->path, "ca.pem", 0644, "ca.key", ret, fault);

@@ -365,22 +365,31 @@ static nsec sweep_wait(const struct edge_control *c)
     return wait > SWEEP_NSEC_MAX ? SWEEP_NSEC_MAX : wait < SWEEP_NSEC_MIN ? SWEEP_NSEC_MIN : wait;
 }
 
+static void accept_clients(struct edge_control *c)
+{
+    struct stream *s;
+    struct addr peer;
+    for (unsigned i = 0; i < ACCEPT_STEP && c->local != NULL; i++) {
+        if (tcp_accept(c->local, NULL, &s, &peer) < 0)
+            return;
+        if (c->clients.count < API_CLIENTS_MAX && h1_serve(&c->clients, s, &peer, "http") == 0)
+            continue;
+        log_warn("a client of the local address was refused", LU64("limit", API_CLIENTS_MAX));
+        stream_abort(s, ERR_LIMIT);
+        stream_release(s);
+    }
+    task_wake(&c->task); /* there may be more */
+}
+
 static void control_run(struct task *t)
 {
     struct edge_control *c = container_of(t, struct edge_control, task);
-    struct stream *s;
-    struct addr peer;
     if (deadline_take(&c->sweep)) {
         api_sweep(&c->api, clock_wall_us());
         carry_out(c);
         deadline_set(&c->sweep, &c->task, loop_now(c->loop) + sweep_wait(c));
     }
-    for (unsigned i = 0;
-         i < ACCEPT_STEP && c->local != NULL && tcp_accept(c->local, NULL, &s, &peer) == 0; i++)
-        if (h1_serve(&c->clients, s, &peer, "http") < 0) {
-            stream_abort(s, ERR_NOMEM);
-            stream_release(s);
-        }
+    accept_clients(c);
 }
 
 int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local,

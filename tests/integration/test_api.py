@@ -1,14 +1,16 @@
 """The API under /client/v4: envelopes, errors, paging, filters, and what clients of the reference really send."""
 import base64
+import http.client
 import json
 import pathlib
 import re
+import socket
 import threading
 
 import cloudflare
 import pytest
 
-from conftest import LOOPBACK, Edge
+from conftest import LOOPBACK, Edge, until
 from control import Api, parse_token
 
 VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors/api_calls.json").read_text())["vectors"]
@@ -112,6 +114,35 @@ def test_a_body_that_is_too_large_is_refused_and_the_next_call_is_not_harmed(api
     answer = api("POST", api.tunnels, b'{"name":"' + b"x" * (1 << 20) + b'"}')
     assert answer.status == 413 and answer.body["success"] is False
     assert api("GET", "/accounts").status == 200
+
+
+def test_clients_beyond_the_limit_are_refused_and_leave_room_again(api):
+    address = tuple(api.local.split(":"))
+    clients = []
+    try:
+        while not clients or refused(clients[-1]) is False:
+            clients.append(socket.create_connection(address, timeout=10))
+            assert len(clients) < 400
+    finally:
+        for client in clients:
+            client.close()
+    until(lambda: quietly(lambda: api("GET", "/accounts").status == 200), "there is room again")
+
+
+def refused(client):
+    """Whether the edge closes the connection instead of answering."""
+    client.sendall(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
+    try:
+        return client.recv(1000) == b""
+    except OSError:
+        return True
+
+
+def quietly(call):
+    try:
+        return call()
+    except (OSError, http.client.HTTPException):
+        return None
 
 
 # ---- create ----

@@ -120,6 +120,18 @@ def test_a_wrong_name_among_several_deletes_nothing(both):
     assert "alpha" in both[0]("list").stdout
 
 
+@pytest.mark.parametrize("name, value", [("TUNNEL_NAME", "beta"), ("TUNNEL_LIST_SORT_BY", "id"), ("TUNNEL_INFO_SORT_BY", "version"),
+                                         ("TUNNEL_FORCE_PROVISIONING_DNS", "true"), ("TUNNEL_RUN_FORCE_OVERWRITE", "true")])
+def test_a_variable_means_what_it_does_to_cloudflared(both, name, value):
+    lists, infos = zip(*[[line(*args, env={name: value}).stdout for args in (["list"], ["info", "-o", "json", "alpha"])] for line in both])
+    assert lists[0] == plain(lists[1]) and times(json.loads(infos[0])) == times(json.loads(infos[1]))
+    routes = []
+    for line in both:
+        line("route", "dns", "alpha", f"{line.kind}.localhost")
+        routes.append(line("route", "dns", "beta", f"{line.kind}.localhost", env={name: value}, status=None).returncode)
+    assert routes[0] == routes[1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_deleted_tunnel_is_not_deleted_again(edges, tmp_path, kind):
     need(kind)

@@ -219,6 +219,16 @@ def test_a_key_that_does_not_open_the_database_is_refused(edges):
     assert done.returncode == 1 and "sealed with another key than seal.key" in done.stderr
 
 
+def test_a_lost_key_of_the_ca_does_not_quietly_make_a_new_ca(edges):
+    edge = edges()
+    before = (edge.dir / "ca.pem").read_bytes()
+    assert edge.stop() == 0
+    (edge.dir / "ca.key").unlink()
+    done = edge_once("serve", "--data-dir", edge.dir, *LOOPBACK)
+    assert done.returncode == 1 and "ca.key is missing though ca.pem is there" in done.stderr
+    assert (edge.dir / "ca.pem").read_bytes() == before
+
+
 def test_an_admin_token_that_was_replaced_is_valid_no_more(edges):
     edge = edges()
     old = (edge.dir / "admin-token").read_text()
