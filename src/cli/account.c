@@ -56,7 +56,8 @@ static const char *directory_of(struct cli *c, const char *path)
 }
 
 /* A flag first; then a data directory that was named; then what the certificate says, which belongs
- * to its edge; then whatever runs here. */
+ * to its edge; then the edge whose data directory is here. Empty when there is none: a token is not
+ * sent to whoever happens to listen. */
 static struct slice choose_api(struct cli *c, const struct local_edge *local,
                                const struct origin_cert *cert)
 {
@@ -65,8 +66,6 @@ static struct slice choose_api(struct cli *c, const struct local_edge *local,
         url = slice_str(c->o.api_url);
     else if (local != NULL && (c->o.data_dir[0] != 0 || url.n == 0))
         url = api_of(c, local->local);
-    else if (url.n == 0)
-        url = api_of(c, SLICE(ACCOUNT_DEFAULT_LOCAL));
     while (url.n > 0 && url.p[url.n - 1] == '/')
         url.n--;
     return url;
@@ -104,6 +103,11 @@ int account_open(struct cli *c, struct account *ret)
         return r;
     a.dir = directory_of(c, path);
     a.api = choose_api(c, has_local ? &local : NULL, &a.cert);
+    if (a.api.n == 0)
+        return fault_set(&c->fault, ERR_NOTFOUND,
+                         "%s does not say whose it is, and no edge runs on this machine; name the "
+                         "API with --api-url http://HOST:7845/client/v4",
+                         path);
     *ret = a;
     return 0;
 }

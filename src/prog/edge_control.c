@@ -169,13 +169,32 @@ static void route_metrics(struct edge_control *control, struct exchange *ex)
     strb_done(&page);
 }
 
+/* The quick-tunnel service asks for no token, and any page that a browser on this machine shows can
+ * make it post here: browsers say so by Origin, and what is no browser does not. */
+static void route_quick(struct edge_control *control, struct exchange *ex)
+{
+    if (fields_get(&ex->request.fields, SLICE("origin")) == NULL) {
+        route_api(control, ex);
+        return;
+    }
+    if (page_respond(ex, &(struct page){
+                             .status = 403,
+                             .title = "Web pages may not make tunnels",
+                             .text = "The request has an Origin field, as browsers send it.",
+                             .next = "Use adit tunnel --url, or the API with a token.",
+                         }) < 0)
+        exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
+}
+
 static void route_local(void *ctx, struct exchange *ex, const struct h1_conn *conn)
 {
     struct edge_control *c = ctx;
     struct slice path = slice_sub(ex->request.target, 0, slice_find(ex->request.target, '?'));
     int r = 0;
     (void)conn;
-    if (slice_starts(path, SLICE("/client/v4")) || slice_eq(path, SLICE("/tunnel")))
+    if (slice_eq(path, SLICE("/tunnel")))
+        route_quick(c, ex);
+    else if (slice_starts(path, SLICE("/client/v4")))
         route_api(c, ex);
     else if (slice_eq(path, SLICE("/metrics")))
         route_metrics(c, ex);

@@ -54,6 +54,13 @@ def test_the_answer_says_what_both_connectors_need(edges):
     assert ask(edge, "GET").status == 405
 
 
+def test_a_web_page_cannot_make_one(edges):
+    edge = edges()
+    api = Api(edge)
+    answer = api("POST", "/tunnel", headers={"Origin": "http://elsewhere.example", "Accept": "application/json"}, base="")
+    assert answer.status == 403 and b"secret" not in answer.raw
+
+
 def test_quick_tunnels_are_not_among_those_of_the_account(edges):
     edge = edges()
     ask(edge)
