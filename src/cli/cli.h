@@ -49,17 +49,17 @@ struct local_edge {
 int cli_local_edge(struct cli *c, struct local_edge *ret) __attribute__((warn_unused_result));
 
 /* commands */
-int cmd_tunnel(struct cli *c); /* quick tunnel */
+int cmd_tunnel(struct cli *c, int argc, char **argv); /* quick tunnel */
 int cmd_run(struct cli *c, int argc, char **argv);
 int cmd_create(struct cli *c, int argc, char **argv);
-int cmd_list(struct cli *c);
+int cmd_list(struct cli *c, int argc, char **argv);
 int cmd_info(struct cli *c, int argc, char **argv);
 int cmd_delete(struct cli *c, int argc, char **argv);
 int cmd_token(struct cli *c, int argc, char **argv);
 int cmd_cleanup(struct cli *c, int argc, char **argv);
 int cmd_route_dns(struct cli *c, int argc, char **argv);
-int cmd_login(struct cli *c);
-int cmd_ingress_validate(struct cli *c);
+int cmd_login(struct cli *c, int argc, char **argv);
+int cmd_ingress_validate(struct cli *c, int argc, char **argv);
 int cmd_ingress_rule(struct cli *c, int argc, char **argv);
 
 /* Runs a connector until it is told to stop. Exit status. `hostname`: of a quick tunnel, or NULL.

@@ -142,8 +142,10 @@ static int print_list(struct cli *c, const struct entry *entries, size_t n, bool
     return 0;
 }
 
-int cmd_list(struct cli *c)
+int cmd_list(struct cli *c, int argc, char **argv)
 {
+    (void)argc;
+    (void)argv;
     static const char *const KEYS[][2] = {
         { "name", "name" },
         { "id", "id" },

@@ -111,8 +111,10 @@ static int ask_quick(struct cli *c, struct credential *cred, const char **ret_ho
     return r;
 }
 
-int cmd_tunnel(struct cli *c)
+int cmd_tunnel(struct cli *c, int argc, char **argv)
 {
+    (void)argc;
+    (void)argv;
     struct credential cred = { 0 };
     struct ingress *ingress = NULL;
     const char *hostname, *url;
@@ -298,8 +300,10 @@ static int load_rules(struct cli *c, struct ingress **ret)
     return ingress_from_yaml(c->file, c->file_path, ret, &c->fault);
 }
 
-int cmd_ingress_validate(struct cli *c)
+int cmd_ingress_validate(struct cli *c, int argc, char **argv)
 {
+    (void)argc;
+    (void)argv;
     struct ingress *i = NULL;
     if (c->file_path != NULL)
         (void)printf("Validating rules from %s\n", c->file_path);

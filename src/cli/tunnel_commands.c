@@ -333,8 +333,10 @@ static int store_cert(struct cli *c, const struct account *a, const char *path)
     return file_create(path, slice_str(text), 0600, &c->fault);
 }
 
-int cmd_login(struct cli *c)
+int cmd_login(struct cli *c, int argc, char **argv)
 {
+    (void)argc;
+    (void)argv;
     struct account a;
     struct local_edge local;
     const char *home = getenv("HOME"), *path = c->o.origincert;

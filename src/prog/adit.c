@@ -12,22 +12,28 @@ static const struct opt ROWS[] = {
 };
 #define ROW_COUNT (sizeof ROWS / sizeof ROWS[0])
 
+#define ANY_COUNT SIZE_MAX
+
 static const struct command {
     const char *words; /* behind "tunnel", separated by spaces */
     const char *args, *help;
+    size_t args_max; /* more is a mistake, which the command itself need not look for */
+    int (*run)(struct cli *, int argc, char **argv);
 } COMMANDS[] = {
-    { "", "", "a quick tunnel: --url http://localhost:8000" },
-    { "login", "", "store cert.pem of the edge of this machine" },
-    { "create", "NAME", "make a tunnel and write its credentials" },
-    { "route dns", "TUNNEL HOSTNAME", "lead a hostname to a tunnel" },
-    { "run", "[TUNNEL]", "connect a tunnel: by name, or --token" },
-    { "list", "", "tunnels" },
-    { "info", "TUNNEL", "connectors of a tunnel" },
-    { "token", "TUNNEL", "print the token that runs a tunnel" },
-    { "cleanup", "TUNNEL…", "close connections of a tunnel" },
-    { "delete", "TUNNEL…", "delete tunnels" },
-    { "ingress validate", "", "check the rules of the configuration file" },
-    { "ingress rule", "URL", "which rule answers a URL" },
+    /* without any word, and so only ever the first */
+    { "", "", "a quick tunnel: --url http://localhost:8000", 0, cmd_tunnel },
+    { "login", "", "store cert.pem of the edge of this machine", 0, cmd_login },
+    { "create", "NAME", "make a tunnel and write its credentials", ANY_COUNT, cmd_create },
+    { "route dns", "TUNNEL HOSTNAME", "lead a hostname to a tunnel", ANY_COUNT, cmd_route_dns },
+    { "run", "[TUNNEL]", "connect a tunnel: by name, or --token", ANY_COUNT, cmd_run },
+    { "list", "", "tunnels", 0, cmd_list },
+    { "info", "TUNNEL", "connectors of a tunnel", ANY_COUNT, cmd_info },
+    { "token", "TUNNEL", "print the token that runs a tunnel", ANY_COUNT, cmd_token },
+    { "cleanup", "TUNNEL...", "close connections of a tunnel", ANY_COUNT, cmd_cleanup },
+    { "delete", "TUNNEL...", "delete tunnels", ANY_COUNT, cmd_delete },
+    { "ingress validate", "", "check the rules of the configuration file", 0,
+      cmd_ingress_validate },
+    { "ingress rule", "URL", "which rule answers a URL", ANY_COUNT, cmd_ingress_rule },
 };
 #define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 
@@ -56,34 +62,30 @@ static int no_command(struct cli *c, const char *word)
     return cli_complain(c);
 }
 
+/* How many of argv the words of a command take; -1 when they are others. */
+static int take_words(const struct command *command, int argc, char **argv)
+{
+    struct slice rest = slice_str(command->words), word;
+    int count = 0;
+    if (rest.n == 0)
+        return 0;
+    while (slice_split(&rest, ' ', &word))
+        if (count >= argc || !slice_eq(slice_str(argv[count++]), word))
+            return -1;
+    return count;
+}
+
 static int run_tunnel(struct cli *c, int argc, char **argv)
 {
-    int rest = argc - 1;
-    char **args = argv + 1;
-    if (argc == 0)
-        return cmd_tunnel(c);
-    if (is(argc, argv, 0, "run"))
-        return cmd_run(c, rest, args);
-    if (is(argc, argv, 0, "create"))
-        return cmd_create(c, rest, args);
-    if (is(argc, argv, 0, "list"))
-        return cmd_list(c);
-    if (is(argc, argv, 0, "info"))
-        return cmd_info(c, rest, args);
-    if (is(argc, argv, 0, "delete"))
-        return cmd_delete(c, rest, args);
-    if (is(argc, argv, 0, "token"))
-        return cmd_token(c, rest, args);
-    if (is(argc, argv, 0, "cleanup"))
-        return cmd_cleanup(c, rest, args);
-    if (is(argc, argv, 0, "login"))
-        return cmd_login(c);
-    if (is(argc, argv, 0, "route") && is(argc, argv, 1, "dns"))
-        return cmd_route_dns(c, argc - 2, argv + 2);
-    if (is(argc, argv, 0, "ingress") && is(argc, argv, 1, "validate"))
-        return cmd_ingress_validate(c);
-    if (is(argc, argv, 0, "ingress") && is(argc, argv, 1, "rule"))
-        return cmd_ingress_rule(c, argc - 2, argv + 2);
+    for (size_t i = argc > 0 ? 1 : 0; i < COMMAND_COUNT; i++) {
+        const struct command *command = &COMMANDS[i];
+        int words = take_words(command, argc, argv);
+        if (words < 0)
+            continue;
+        if ((size_t)(argc - words) > command->args_max)
+            return cli_usage(c, arena_fmt(&c->arena, "tunnel %s", command->words), "no argument");
+        return command->run(c, argc - words, argv + words);
+    }
     return no_command(c, argv[0]);
 }
 
@@ -134,7 +136,7 @@ static int run(struct cli *c, int argc, char **argv)
     if (is(count, words, 0, "tunnel"))
         return run_tunnel(c, count - 1, words + 1);
     if (is(count, words, 0, "login"))
-        return cmd_login(c);
+        return cmd_login(c, 0, words + 1);
     if (is(count, words, 0, "version")) {
         (void)printf("adit %s\n", ADIT_VERSION);
         return 0;
