@@ -137,8 +137,8 @@ int uuid_parse(struct slice text, struct uuid *ret)
         if (!is_dash)
             digits[n++] = text.p[i];
     }
-    struct uuid id;
-    if (hex_decode(slice_of(digits, n), id.bytes) < 0)
+    struct uuid id = { 0 };
+    if (n != sizeof digits || hex_decode(slice_of(digits, n), id.bytes) < 0)
         return ERR_PARSE;
     *ret = id;
     return 0;

@@ -58,7 +58,7 @@ int control_client_register(struct control_client *c, const struct connection_id
         .arch = slice_str(identity->arch),
         .local_ip = ip_bytes(local, ip),
     };
-    for (size_t i = 0; identity->features[i] != NULL && i < REGISTER_FEATURES_MAX; i++)
+    for (size_t i = 0; i < REGISTER_FEATURES_MAX && identity->features[i] != NULL; i++)
         p.features[p.feature_count++] = slice_str(identity->features[i]);
     return register_call(c->rpc, &p, &c->out, &c->register_call);
 }

@@ -42,7 +42,7 @@ static int view_parse(struct view *v, parse_head *parse, struct buf *in, struct 
 /* The same view within a copy of the head that lives in the arena. */
 static struct slice moved(struct slice s, const uint8_t *from, const uint8_t *to)
 {
-    return s.n == 0 ? (struct slice){ .p = to } : slice_of(to + (s.p - from), s.n);
+    return s.n == 0 ? slice_of(to, 0) : slice_of(to + (s.p - from), s.n);
 }
 
 /* ---- requests, received ---- */

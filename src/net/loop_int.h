@@ -36,7 +36,7 @@ struct lingerer {
     struct list node;
     void (*end)(struct lingerer *); /* the loop is going: frees through loop_reap */
 };
-void loop_linger(struct loop *loop, struct lingerer *l, void (*end)(struct lingerer *));
+void loop_linger(struct loop *loop, struct lingerer *lingerer, void (*end)(struct lingerer *));
 
 /* deadline.c */
 int deadlines_open(struct loop *loop);
