@@ -66,7 +66,7 @@ static int grow(struct arena *a, size_t n)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    if (n > a->bytes_max)
+    if (n > a->bytes_max || n > SIZE_MAX / 2) /* nor may rounding wrap around */
         return NULL;
     n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     if ((a->at == NULL || n > (size_t)(a->end - a->at)) && grow(a, n) < 0)

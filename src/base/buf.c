@@ -152,6 +152,19 @@ void buf_commit_iov(struct buf *b, size_t n)
     ring_shrink(b);
 }
 
+/* Takes the last n bytes back. */
+static void unput(struct buf *b, size_t n)
+{
+    while (n > 0) {
+        struct seg *s = last(b);
+        size_t step = s->n < n ? s->n : n;
+        s->n -= step;
+        b->len -= step;
+        n -= step;
+        close_empty_seg(b);
+    }
+}
+
 int buf_put(struct buf *b, struct slice s)
 {
     if (s.n > buf_room(b))
@@ -160,8 +173,10 @@ int buf_put(struct buf *b, struct slice s)
     while (put < s.n) {
         size_t room;
         uint8_t *p = buf_reserve(b, s.n - put, &room);
-        if (p == NULL)
+        if (p == NULL) {
+            unput(b, put);
             return ERR_NOMEM;
+        }
         size_t n = room < s.n - put ? room : s.n - put;
         memcpy(p, s.p + put, n);
         buf_commit(b, n);

@@ -10,9 +10,10 @@
 #include "base/map.h"
 
 #define LINE_BYTES_MAX  4096
-#define VALUE_BYTES_MAX 1024
-#define REPEAT_SLOTS    64 /* events counted at once; two that share a slot share its allowance */
-#define REPEAT_BURST    20 /* lines of one event in a second */
+#define TAIL_BYTES      64 /* kept for what ends a line: what was left out, the brace, the newline */
+#define VALUE_BYTES_MAX 1024 /* of one value as it is written: a peer's escapes count */
+#define REPEAT_SLOTS    64   /* events counted at once; two that share a slot share its allowance */
+#define REPEAT_BURST    20   /* lines of one event in a second */
 
 /* The process's log: the one place where state is global, because a line must be writable from
  * anywhere. */
@@ -88,15 +89,17 @@ static bool passes(enum log_level level, const char *event, int64_t second, uint
 
 struct line {
     char p[LINE_BYTES_MAX];
-    size_t n;
-    bool json;
+    size_t n, max;
+    bool json, is_full;
 };
 
+/* All or nothing: a field that was cut in its middle could not be read back. */
 static void add(struct line *l, const char *text, size_t n)
 {
-    size_t room = sizeof l->p - 8 - l->n;
-    if (n > room)
-        n = room;
+    if (l->is_full || n > l->max - l->n) {
+        l->is_full = true;
+        return;
+    }
     memcpy(l->p + l->n, text, n);
     l->n += n;
 }
@@ -106,22 +109,43 @@ static void add_str(struct line *l, const char *text)
     add(l, text, strlen(text));
 }
 
-/* A value in quotes, with everything escaped that could end the quotes or the line, or play tricks
- * on a terminal. */
+/* The code point of a UTF-8 sequence, which is well-formed; *ret_n is its bytes. */
+static uint32_t point_at(const uint8_t *p, size_t *ret_n)
+{
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    uint32_t point = n == 1 ? p[0] : p[0] & (0x7fU >> n);
+    for (size_t i = 1; i < n; i++)
+        point = point << 6 | (p[i] & 0x3fU);
+    *ret_n = n;
+    return point;
+}
+
+/* What could end the line, or play tricks on a terminal: controls (of both sets), line separators,
+ * and what turns the direction of text. */
+static bool is_unsafe(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7f && point < 0xa0) ||
+           (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+}
+
+/* A value in quotes, with everything escaped that is unsafe or could end the quotes. Bytes that are
+ * no UTF-8 are escaped one by one. */
 static void add_quoted(struct line *l, struct slice s)
 {
     bool is_utf8 = slice_is_utf8(s);
-    char escape[8];
+    size_t from = l->n, n;
     add(l, "\"", 1);
-    for (size_t i = 0; i < s.n && i < VALUE_BYTES_MAX; i++) {
-        uint8_t c = s.p[i];
-        if (c == '"' || c == '\\') {
-            add(l, (const char[]){ '\\', (char)c }, 2);
-        } else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !is_utf8)) {
-            int n = snprintf(escape, sizeof escape, "\\u%04x", (unsigned)c);
-            add(l, escape, (size_t)n);
+    for (size_t i = 0; i < s.n && l->n - from < VALUE_BYTES_MAX && !l->is_full; i += n) {
+        n = 1;
+        uint32_t point = is_utf8 ? point_at(s.p + i, &n) : s.p[i];
+        if (point == '"' || point == '\\') {
+            add(l, (const char[]){ '\\', (char)point }, 2);
+        } else if (is_unsafe(point) || (point >= 0x80 && !is_utf8)) {
+            char escape[8];
+            (void)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)(point & 0xffff));
+            add(l, escape, 6);
         } else {
-            add(l, (const char *)&s.p[i], 1);
+            add(l, (const char *)s.p + i, n);
         }
     }
     add(l, "\"", 1);
@@ -158,10 +182,9 @@ static void add_secret(struct line *l, struct slice s)
     add_text(l, slice_str(text));
 }
 
-static void add_field(struct line *l, const struct log_field *f)
+static void add_value(struct line *l, const struct log_field *f)
 {
     char number[24];
-    add_key(l, f->key);
     switch (f->kind) {
     case LOG_FIELD_STR:
         add_text(l, f->text);
@@ -186,6 +209,16 @@ static void add_field(struct line *l, const struct log_field *f)
     }
 }
 
+/* One that does not fit is left out, and so is what follows it. */
+static void add_field(struct line *l, const struct log_field *f)
+{
+    size_t before = l->n;
+    add_key(l, f->key);
+    add_value(l, f);
+    if (l->is_full)
+        l->n = before;
+}
+
 void log_event(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
@@ -196,6 +229,8 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     if (level >= LOG_OFF || !log_is_on(level) || !passes(level, event, now / 1000000, &held))
         return;
     l.n = 0;
+    l.max = sizeof l.p - TAIL_BYTES;
+    l.is_full = false;
     l.json = atomic_load_explicit(&log_format_now, memory_order_relaxed) == LOG_JSON;
     add_str(&l, l.json ? "{\"time\":\"" : "time=");
     add_str(&l, clock_rfc3339(now, time));
@@ -205,11 +240,16 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     add_quoted(&l, slice_str(event));
     for (size_t i = 0; i < count; i++)
         add_field(&l, &fields[i]);
+    bool is_cut = l.is_full;
+    l.max = sizeof l.p - 2;
+    l.is_full = false;
+    if (is_cut)
+        add_field(&l, &LBOOL("cut", true));
     if (held > 0)
         add_field(&l, &LU64("repeats_held_back", held));
     if (l.json)
         l.p[l.n++] = '}';
-    l.p[l.n++] = '\n'; /* add() leaves room for both */
+    l.p[l.n++] = '\n'; /* add() left room for both */
     ssize_t written = write(atomic_load_explicit(&log_fd_now, memory_order_relaxed), l.p, l.n);
     (void)written; /* a log that cannot be written has nowhere to say so */
 }
