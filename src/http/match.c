@@ -7,160 +7,71 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "http/match_int.h"
 
-#define PATTERN_BYTES_MAX 4096
-#define REPEAT_MAX        1000
-#define MATCH_LIMIT       100000
-#define DEPTH_LIMIT       1000
+#define PATTERN_BYTES_MAX    4096
+#define TRANSLATED_BYTES_MAX (16 * PATTERN_BYTES_MAX) /* a character may become \x{10ffff} */
+#define MATCH_LIMIT          100000                   /* steps of one search: a few milliseconds */
+#define DEPTH_LIMIT          100000
+#define HEAP_LIMIT_KIB       16384
 
 struct regex {
     pcre2_code *code;
 };
 
-static int invalid(struct fault *f, const char *what, struct slice part)
+static int translate(struct slice pattern, struct strb *to, struct fault *f)
 {
-    return fault_set(f, ERR_PARSE, "error parsing regexp: %s: `%.*s`", what, SLICE_FMT(part));
+    if (pattern.n > PATTERN_BYTES_MAX)
+        return fault_set(f, ERR_TOOLARGE, "the pattern is too long");
+    if (!slice_is_utf8(pattern))
+        return fault_set(f, ERR_PARSE, "error parsing regexp: invalid UTF-8: `%.*s`",
+                         SLICE_FMT(pattern));
+    int r = regex_translate(pattern, to, f);
+    return r == ERR_NOMEM          ? fault_set(f, r, "out of memory")
+           : r < 0 && r == to->err ? fault_set(f, r, "the pattern is too long")
+                                   : r;
 }
 
-/* An escape at p[i] == '\\'. RE2 has these and every punctuation mark. Returns its length, or 0. */
-static size_t escape_length(struct slice p, size_t i)
+static int compile(struct slice pattern, struct slice translated, pcre2_code **ret, struct fault *f)
 {
-    static const char KNOWN[] = "afnrtvAbBdDsSwWzQEpPx";
-    if (i + 1 >= p.n)
-        return 0;
-    uint8_t c = p.p[i + 1];
-    if (c == '0')
-        return 2;
-    if (c >= '1' && c <= '7') /* octal, of two digits at least: one would be a back-reference */
-        return i + 2 < p.n && p.p[i + 2] >= '0' && p.p[i + 2] <= '7' ? 3 : 0;
-    bool is_word =
-        (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c >= 0x80;
-    if (is_word && memchr(KNOWN, c, sizeof KNOWN - 1) == NULL)
-        return 0;
-    return 2;
-}
-
-static int check_group(struct slice p, size_t i, struct fault *f)
-{
-    struct slice rest = slice_sub(p, i, SIZE_MAX);
-    if (slice_starts(rest, SLICE("(*")))
-        return invalid(f, "missing argument to repetition operator", SLICE("*"));
-    if (!slice_starts(rest, SLICE("(?")))
-        return 0;
-    if (slice_starts(rest, SLICE("(?P<")))
-        return 0;
-    if (slice_starts(rest, SLICE("(?<")) && rest.n > 3 && rest.p[3] != '=' && rest.p[3] != '!')
-        return 0; /* a name, as Go has it since 1.22 */
-    for (size_t k = 2; k < rest.n; k++) {
-        uint8_t c = rest.p[k];
-        if (c == ':' || c == ')')
-            return 0;
-        if (c != 'i' && c != 'm' && c != 's' && c != 'U' && c != '-')
-            break;
+    /* As Go: `$` is the end of the text alone, `^` of (?m) stands behind every line's end, and a
+     * line ends with LF, whatever the library was built for. */
+    uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY |
+                       PCRE2_ALT_CIRCUMFLEX | PCRE2_NO_UTF_CHECK;
+    PCRE2_SIZE at;
+    int code;
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    if (context == NULL || pcre2_set_newline(context, PCRE2_NEWLINE_LF) != 0) {
+        pcre2_compile_context_free(context);
+        return fault_set(f, ERR_NOMEM, "out of memory");
     }
-    return invalid(f, "invalid or unsupported Perl syntax", slice_sub(rest, 0, 3));
-}
-
-/* {n}, {n,}, {n,m}: no more than RE2 repeats. Returns the length when it is a repetition, else 0.
- */
-static size_t repeat_length(struct slice p, size_t i, bool *ret_is_large)
-{
-    uint64_t number = 0;
-    size_t k = i + 1, digits = 0;
-    *ret_is_large = false;
-    for (; k < p.n && p.p[k] != '}'; k++) {
-        if (p.p[k] == ',' && digits > 0) {
-            number = 0;
-            continue;
-        }
-        if (p.p[k] < '0' || p.p[k] > '9')
-            return 0;
-        digits++;
-        if (number < 100000)
-            number = number * 10 + (uint64_t)(p.p[k] - '0');
-        if (number > REPEAT_MAX)
-            *ret_is_large = true;
-    }
-    return k < p.n && digits > 0 ? k - i + 1 : 0;
-}
-
-/* Refuses what PCRE2 has and RE2 has not. */
-static int check_syntax(struct slice p, struct fault *f)
-{
-    bool in_class = false, is_large = false, after_repeat = false;
-    for (size_t i = 0; i < p.n; i++) {
-        uint8_t c = p.p[i];
-        if (c == '\\') {
-            size_t n = escape_length(p, i);
-            if (n == 0)
-                return invalid(f, "invalid escape sequence", slice_sub(p, i, 2));
-            if (p.p[i + 1] == 'Q') {
-                const uint8_t *end = memmem(p.p + i, p.n - i, "\\E", 2);
-                i = end != NULL ? (size_t)(end - p.p) + 1 : p.n;
-            } else {
-                i += n - 1;
-            }
-            after_repeat = false;
-        } else if (in_class) {
-            in_class = c != ']';
-        } else if (c == '[') {
-            in_class = true;
-            after_repeat = false;
-            if (i + 1 < p.n && p.p[i + 1] == '^')
-                i++;
-            if (i + 1 < p.n && p.p[i + 1] == ']')
-                i++; /* first in the class it means itself */
-        } else if (c == '(') {
-            int r = check_group(p, i, f);
-            if (r < 0)
-                return r;
-            after_repeat = false;
-            if (i + 1 < p.n && p.p[i + 1] == '?')
-                i++;
-        } else if (c == '*' || c == '+' || c == '?' || c == '{') {
-            size_t n = c == '{' ? repeat_length(p, i, &is_large) : 1;
-            if (n == 0)
-                continue; /* a brace that repeats nothing is itself */
-            if (c == '{' && is_large)
-                return invalid(f, "invalid repeat count", slice_sub(p, i, n));
-            if (after_repeat && c != '?')
-                return invalid(f, "invalid nested repetition operator", slice_sub(p, i, n));
-            after_repeat = c != '?' || !after_repeat;
-            i += n - 1;
-        } else {
-            after_repeat = false;
-        }
-    }
-    return 0;
+    *ret = pcre2_compile(translated.n > 0 ? translated.p : (const uint8_t *)"", translated.n,
+                         options, &code, &at, context);
+    pcre2_compile_context_free(context);
+    if (*ret != NULL)
+        return 0;
+    PCRE2_UCHAR text[128];
+    (void)pcre2_get_error_message(code, text, sizeof text);
+    return fault_set(f, ERR_PARSE, "error parsing regexp: %s: `%.*s`", (const char *)text,
+                     SLICE_FMT(pattern));
 }
 
 int regex_new(struct slice pattern, struct regex **ret, struct fault *f)
 {
-    int code, r = pattern.n > PATTERN_BYTES_MAX
-                      ? fault_set(f, ERR_TOOLARGE, "the pattern is too long")
-                      : 0;
-    PCRE2_SIZE at;
-    if (r == 0 && !slice_is_utf8(pattern))
-        r = invalid(f, "invalid UTF-8", pattern);
+    struct strb translated;
+    pcre2_code *compiled = NULL;
+    strb_init(&translated, TRANSLATED_BYTES_MAX);
+    int r = translate(pattern, &translated, f);
     if (r == 0)
-        r = check_syntax(pattern, f);
+        r = compile(pattern, strb_slice(&translated), &compiled, f);
+    strb_done(&translated);
     if (r < 0)
         return r;
-    uint32_t options =
-        PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY | PCRE2_NO_UTF_CHECK;
-    pcre2_code *compiled = pcre2_compile(pattern.n > 0 ? pattern.p : (const uint8_t *)"", pattern.n,
-                                         options, &code, &at, NULL);
-    if (compiled == NULL) {
-        PCRE2_UCHAR text[128];
-        (void)pcre2_get_error_message(code, text, sizeof text);
-        return fault_set(f, ERR_PARSE, "error parsing regexp: %s: `%.*s`", (const char *)text,
-                         SLICE_FMT(pattern));
-    }
     (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without it the interpreter serves */
     struct regex *re = calloc(1, sizeof *re);
     if (re == NULL) {
         pcre2_code_free(compiled);
-        return ERR_NOMEM;
+        return fault_set(f, ERR_NOMEM, "out of memory");
     }
     re->code = compiled;
     *ret = re;
@@ -175,19 +86,59 @@ void regex_free(struct regex *r)
     free(r);
 }
 
-bool regex_matches(const struct regex *r, struct slice text)
+/* Bytes of the well-formed character at the front; 0 when there is none. */
+static size_t character(struct slice s)
 {
-    bool found = false;
+    for (size_t n = 1; n <= 4 && n <= s.n; n++)
+        if (slice_is_utf8(slice_sub(s, 0, n)))
+            return n;
+    return 0;
+}
+
+/* As Go reads a text: each byte that is no part of a character is U+FFFD. From malloc, or NULL. */
+static uint8_t *mended(struct slice text, size_t *ret_n)
+{
+    uint8_t *out = malloc(text.n * 3);
+    size_t to = 0;
+    for (size_t i = 0; i < text.n && out != NULL;) {
+        struct slice rest = slice_sub(text, i, SIZE_MAX);
+        size_t n = character(rest);
+        memcpy(out + to, n > 0 ? rest.p : (const uint8_t *)"\xef\xbf\xbd", n > 0 ? n : 3);
+        to += n > 0 ? n : 3;
+        i += n > 0 ? n : 1;
+    }
+    *ret_n = to;
+    return out;
+}
+
+static bool is_found(const struct regex *r, struct slice text)
+{
+    int found = PCRE2_ERROR_NOMEMORY;
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
+    const uint8_t *p = text.n > 0 ? text.p : (const uint8_t *)"";
     if (data != NULL && limits != NULL) {
         (void)pcre2_set_match_limit(limits, MATCH_LIMIT);
         (void)pcre2_set_depth_limit(limits, DEPTH_LIMIT);
-        found = pcre2_match(r->code, text.n > 0 ? text.p : (const uint8_t *)"", text.n, 0, 0, data,
-                            limits) >= 0;
+        (void)pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);
+        found = pcre2_match(r->code, p, text.n, 0, PCRE2_NO_UTF_CHECK, data, limits);
+        if (found == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its places on the heap */
+            found =
+                pcre2_match(r->code, p, text.n, 0, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, limits);
     }
     pcre2_match_context_free(limits);
     pcre2_match_data_free(data);
+    return found >= 0;
+}
+
+bool regex_matches(const struct regex *r, struct slice text)
+{
+    if (slice_is_utf8(text))
+        return is_found(r, text);
+    size_t n;
+    uint8_t *copy = mended(text, &n);
+    bool found = copy != NULL && is_found(r, slice_of(copy, n));
+    free(copy);
     return found;
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 /* Regular expressions of ingress rules (PCRE2 with limits), and hostnames in their ASCII form
- * (libidn2). The syntax is Go's RE2: what RE2 does not have is refused, though PCRE2 would take it.
- * A compiled pattern may be used by all threads. */
+ * (libidn2). The syntax is Go's RE2 and means what it means there: what RE2 does not have is
+ * refused, though PCRE2 would take it, and so is \p{C}, which the two see differently. One
+ * difference is left: without case, Go's \w has U+017F and U+212A too. A compiled pattern may be
+ * used by all threads. */
 #include "base/arena.h"
 #include "base/fault.h"
 
@@ -11,7 +13,8 @@ struct regex;
 int regex_new(struct slice pattern, struct regex **ret, struct fault *fault)
     __attribute__((warn_unused_result));
 void regex_free(struct regex *r); /* NULL is accepted */
-/* Whether it is found anywhere in the text. A search that would take too long finds nothing. */
+/* Whether it is found anywhere in the text; bytes that are no UTF-8 count as U+FFFD. A search that
+ * would take too long finds nothing. */
 bool regex_matches(const struct regex *r, struct slice text);
 
 /* The ASCII form of a hostname by IDNA 2008 look-up with UTS 46 mapping, non-transitional; NULL
