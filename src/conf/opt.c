@@ -77,11 +77,16 @@ static int bad_value(struct fault *f, const struct opt *o, const char *value, co
 
 static int put_int(const struct opt *o, const char *value, void *at, struct fault *f)
 {
-    char *end;
-    long long n = strtoll(value, &end, 10);
-    if (value[0] == 0 || *end != 0)
+    struct slice digits = slice_str(value);
+    uint64_t magnitude = 0;
+    bool is_negative = digits.n > 0 && digits.p[0] == '-';
+    if (is_negative)
+        digits = slice_sub(digits, 1, SIZE_MAX);
+    int r = slice_u64(digits, INT64_MAX, &magnitude);
+    if (r == ERR_PARSE)
         return bad_value(f, o, value, "a whole number is wanted");
-    if (n < o->min || n > o->max)
+    int64_t n = is_negative ? -(int64_t)magnitude : (int64_t)magnitude;
+    if (r < 0 || n < o->min || n > o->max)
         return fault_set(f, ERR_RANGE, "--%.*s %s: it must be between %lld and %lld",
                          SLICE_FMT(main_name(o)), value, (long long)o->min, (long long)o->max);
     *(int64_t *)at = n;
@@ -91,13 +96,18 @@ static int put_int(const struct opt *o, const char *value, void *at, struct faul
 static int put_time(const struct opt *o, const char *value, void *at, struct fault *f)
 {
     int64_t ns;
-    if (duration_parse(slice_str(value), &ns) < 0)
+    int r = duration_parse(slice_str(value), &ns);
+    if (r == ERR_PARSE)
         return bad_value(f, o, value, "a duration is wanted, such as 30s or 1m30s");
-    if (ns / (int64_t)NSEC_PER_MSEC < o->min ||
-        (o->max > 0 && ns / (int64_t)NSEC_PER_MSEC > o->max))
-        return fault_set(f, ERR_RANGE, "--%.*s %s: it must be between %llds and %llds",
-                         SLICE_FMT(main_name(o)), value, (long long)o->min / 1000,
-                         (long long)o->max / 1000);
+    /* Compared as nanoseconds: a remainder below zero must not pass for zero. */
+    int64_t least = o->min * (int64_t)NSEC_PER_MSEC, most = o->max * (int64_t)NSEC_PER_MSEC;
+    bool fits = r == 0 && ns >= least && (o->max == 0 || ns <= most);
+    if (!fits && o->max > 0)
+        return fault_set(f, ERR_RANGE, "--%.*s %s: it must be between %lldms and %lldms",
+                         SLICE_FMT(main_name(o)), value, (long long)o->min, (long long)o->max);
+    if (!fits)
+        return fault_set(f, ERR_RANGE, "--%.*s %s: it must be %lldms or more, and below 292 years",
+                         SLICE_FMT(main_name(o)), value, (long long)o->min);
     *(nsec *)at = (nsec)ns;
     return 0;
 }
@@ -114,12 +124,33 @@ static int put_bool(const struct opt *o, const char *value, void *at, struct fau
     return bad_value(f, o, value, "true or false is wanted");
 }
 
-static int add_item(struct opt_list *l, const char *value, struct arena *arena, struct fault *f)
+/* Defaults are literals and stay where they are; all else is copied. */
+static const char *keep(const char *value, enum opt_source source, struct arena *arena)
 {
-    char *copy = arena_str(arena, slice_str(value));
-    if (copy == NULL || l->count == OPT_LIST_MAX)
-        return fault_set(f, ERR_LIMIT, "too many values");
-    l->items[l->count++] = copy;
+    return source == OPT_FROM_DEFAULT ? value : arena_str(arena, slice_str(value));
+}
+
+static int out_of_memory(struct fault *f)
+{
+    return fault_set(f, ERR_NOMEM, "out of memory");
+}
+
+static int put_text(const char *value, void *at, struct fault *f)
+{
+    if (value == NULL)
+        return out_of_memory(f);
+    *(const char **)at = value;
+    return 0;
+}
+
+static int add_item(const struct opt *o, struct opt_list *l, const char *value, struct fault *f)
+{
+    if (value == NULL)
+        return out_of_memory(f);
+    if (l->count == OPT_LIST_MAX)
+        return fault_set(f, ERR_LIMIT, "--%.*s: there are more than %d values",
+                         SLICE_FMT(main_name(o)), OPT_LIST_MAX);
+    l->items[l->count++] = value;
     return 0;
 }
 
@@ -131,8 +162,7 @@ static int put(const struct opt_table *t, const struct opt *o, const char *value
     int r = 0;
     switch (o->kind) {
     case OPT_STR:
-        *(const char **)at = arena_str(arena, slice_str(value));
-        r = *(const char **)at != NULL ? 0 : fault_set(f, ERR_NOMEM, "out of memory");
+        r = put_text(keep(value, source, arena), at, f);
         break;
     case OPT_BOOL:
         r = put_bool(o, value, at, f);
@@ -147,7 +177,7 @@ static int put(const struct opt_table *t, const struct opt *o, const char *value
         if (*from != source) /* a new source replaces the old one's list */
             ((struct opt_list *)at)->count = 0;
         *from = source;
-        r = add_item(at, value, arena, f);
+        r = add_item(o, at, keep(value, source, arena), f);
         break;
     }
     if (r == 0)
@@ -189,7 +219,7 @@ static int put_all(const struct opt_table *t, const struct opt *o, struct slice 
     struct slice part;
     while (slice_split(&list, ',', &part)) {
         const char *text = arena_str(arena, slice_trim(part));
-        int r = text != NULL ? put(t, o, text, source, arena, f) : ERR_NOMEM;
+        int r = text != NULL ? put(t, o, text, source, arena, f) : out_of_memory(f);
         if (r < 0)
             return r;
     }
@@ -205,7 +235,9 @@ int opt_env(const struct opt_table *t, struct arena *arena, struct fault *f)
             continue;
         while (slice_split(&rest, ',', &name)) {
             const char *key = arena_str(arena, name);
-            const char *value = key != NULL ? getenv(key) : NULL;
+            if (key == NULL)
+                return out_of_memory(f);
+            const char *value = getenv(key);
             if (value == NULL || value[0] == 0)
                 continue;
             int r = o->kind == OPT_LIST ? put_all(t, o, slice_str(value), OPT_FROM_ENV, arena, f)
@@ -220,14 +252,27 @@ int opt_env(const struct opt_table *t, struct arena *arena, struct fault *f)
     return 0;
 }
 
+/* A single value of the file as a string. */
+static int text_of(const struct yaml_node *n, struct arena *arena, const char **ret,
+                   struct fault *f)
+{
+    if (n->kind != YAML_SCALAR)
+        return fault_set(f, ERR_INVALID, "a single value is wanted");
+    if (slice_find(n->text, 0) < n->text.n)
+        return fault_set(f, ERR_INVALID, "a value must not hold a NUL character");
+    *ret = arena_str(arena, n->text);
+    return *ret != NULL ? 0 : out_of_memory(f);
+}
+
 static int put_node(const struct opt_table *t, const struct opt *o, const struct yaml_node *n,
                     struct arena *arena, struct fault *f)
 {
+    const char *text;
     if (n->kind == YAML_LIST && o->kind == OPT_LIST) {
         for (const struct yaml_node *item = n->first; item != NULL; item = item->next) {
-            const char *text = item->kind == YAML_SCALAR ? arena_str(arena, item->text) : NULL;
-            int r = text != NULL ? put(t, o, text, OPT_FROM_FILE, arena, f)
-                                 : fault_set(f, ERR_INVALID, "a list of texts is wanted");
+            int r = text_of(item, arena, &text, f);
+            if (r == 0)
+                r = put(t, o, text, OPT_FROM_FILE, arena, f);
             if (r < 0)
                 return r;
         }
@@ -236,16 +281,17 @@ static int put_node(const struct opt_table *t, const struct opt *o, const struct
     bool truth;
     if (o->kind == OPT_BOOL && yaml_bool(n, &truth) == 0)
         return put(t, o, truth ? "true" : "false", OPT_FROM_FILE, arena, f);
-    const char *text = n->kind == YAML_SCALAR ? arena_str(arena, n->text) : NULL;
-    return text != NULL ? put(t, o, text, OPT_FROM_FILE, arena, f)
-                        : fault_set(f, ERR_INVALID, "a single value is wanted");
+    int r = text_of(n, arena, &text, f);
+    return r == 0 ? put(t, o, text, OPT_FROM_FILE, arena, f) : r;
 }
 
 int opt_file(const struct opt_table *t, const struct yaml_node *map, const char *where,
              struct arena *arena, struct fault *f)
 {
-    if (map == NULL)
+    if (map == NULL || yaml_is_null(map))
         return 0;
+    if (map->kind != YAML_MAP)
+        return yaml_fault(f, ERR_INVALID, where, map, "a file of options is a map: name: value");
     for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
         const struct opt *o = find(t, n->key);
         if (o == NULL || t->sources[o - t->rows] > OPT_FROM_FILE || yaml_is_null(n))

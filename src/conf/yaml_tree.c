@@ -3,6 +3,7 @@
 #include <yaml.h>
 
 #include "base/err.h"
+#include "base/map.h"
 
 struct reading {
     yaml_document_t doc;
@@ -12,11 +13,22 @@ struct reading {
     size_t nodes;
 };
 
-static int refuse(struct reading *r, const yaml_mark_t *at, const char *text)
+static int refuse_name(struct reading *r, const yaml_mark_t *at, const char *text,
+                       struct slice name)
 {
-    int e = fault_set(r->fault, ERR_PARSE, "%s", text);
+    int e = fault_set(r->fault, ERR_PARSE, "%s%.*s", text, SLICE_FMT(name));
     (void)fault_at(r->fault, r->where, (unsigned)at->line + 1, (unsigned)at->column + 1);
     return e;
+}
+
+static int refuse(struct reading *r, const yaml_mark_t *at, const char *text)
+{
+    return refuse_name(r, at, text, SLICE(""));
+}
+
+static int too_large(struct reading *r)
+{
+    return fault_set(r->fault, ERR_LIMIT, "%s is too large", r->where);
 }
 
 static int take(struct reading *r, int index, unsigned depth, struct yaml_node **ret);
@@ -34,27 +46,47 @@ static int take_list(struct reading *r, const yaml_node_t *n, unsigned depth, st
     return 0;
 }
 
+/* A key that is new to its map. */
+static int take_key(struct reading *r, const yaml_node_t *map, int index, struct map *seen,
+                    struct slice *ret)
+{
+    const yaml_node_t *key = yaml_document_get_node(&r->doc, index);
+    if (key == NULL || key->type != YAML_SCALAR_NODE)
+        return refuse(r, &map->start_mark, "a key must be a plain text");
+    struct slice name =
+        arena_copy(r->arena, slice_of(key->data.scalar.value, key->data.scalar.length));
+    struct map_node *mark = arena_alloc(r->arena, sizeof *mark);
+    if (name.p == NULL || mark == NULL)
+        return too_large(r);
+    if (slice_eq(name, SLICE("<<")) && key->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
+        return refuse(r, &key->start_mark, "merge keys (<<) are not supported: write them out");
+    mark->key = name;
+    int e = map_put(seen, mark);
+    if (e == ERR_EXISTS)
+        return refuse_name(r, &key->start_mark, "this key is there twice: ", name);
+    *ret = name;
+    return e < 0 ? too_large(r) : 0;
+}
+
 static int take_map(struct reading *r, const yaml_node_t *n, unsigned depth, struct yaml_node *to)
 {
     struct yaml_node **end = &to->first;
-    for (yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top;
-         pair++) {
-        const yaml_node_t *key = yaml_document_get_node(&r->doc, pair->key);
-        if (key == NULL || key->type != YAML_SCALAR_NODE)
-            return refuse(r, &n->start_mark, "a key must be a plain text");
-        struct slice name = slice_of(key->data.scalar.value, key->data.scalar.length);
-        for (const struct yaml_node *other = to->first; other != NULL; other = other->next)
-            if (slice_eq(other->key, name))
-                return refuse(
-                    r, &key->start_mark,
-                    arena_fmt(r->arena, "the key \"%.*s\" is there twice", SLICE_FMT(name)));
-        int e = take(r, pair->value, depth + 1, end);
-        if (e < 0)
-            return e;
-        (*end)->key = arena_copy(r->arena, name);
-        end = &(*end)->next;
+    struct map seen;
+    int e = 0;
+    map_init(&seen);
+    for (yaml_node_pair_t *pair = n->data.mapping.pairs.start;
+         e == 0 && pair < n->data.mapping.pairs.top; pair++) {
+        struct slice name;
+        e = take_key(r, n, pair->key, &seen, &name);
+        if (e == 0)
+            e = take(r, pair->value, depth + 1, end);
+        if (e == 0) {
+            (*end)->key = name;
+            end = &(*end)->next;
+        }
     }
-    return 0;
+    map_done(&seen);
+    return e;
 }
 
 static int take(struct reading *r, int index, unsigned depth, struct yaml_node **ret)
@@ -62,7 +94,7 @@ static int take(struct reading *r, int index, unsigned depth, struct yaml_node *
     const yaml_node_t *n = yaml_document_get_node(&r->doc, index);
     struct yaml_node *to = arena_alloc(r->arena, sizeof *to);
     if (n == NULL || to == NULL)
-        return fault_set(r->fault, ERR_LIMIT, "the file is too large");
+        return too_large(r);
     if (depth > YAML_DEPTH_MAX || ++r->nodes > YAML_NODES_MAX)
         return refuse(r, &n->start_mark, "the file is nested too deeply or has too many values");
     to->line = (unsigned)n->start_mark.line + 1;
@@ -73,7 +105,7 @@ static int take(struct reading *r, int index, unsigned depth, struct yaml_node *
         to->kind = YAML_SCALAR;
         to->text = arena_copy(r->arena, slice_of(n->data.scalar.value, n->data.scalar.length));
         to->is_plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-        return 0;
+        return to->text.p != NULL ? 0 : too_large(r);
     case YAML_SEQUENCE_NODE:
         to->kind = YAML_LIST;
         return take_list(r, n, depth, to);
@@ -88,6 +120,8 @@ static int take(struct reading *r, int index, unsigned depth, struct yaml_node *
 
 static int syntax_fault(const yaml_parser_t *parser, const char *where, struct fault *fault)
 {
+    if (parser->error == YAML_MEMORY_ERROR)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
     int e = fault_set(
         fault, ERR_PARSE, "%s%s%s", parser->problem != NULL ? parser->problem : "it is not YAML",
         parser->context != NULL ? ", " : "", parser->context != NULL ? parser->context : "");

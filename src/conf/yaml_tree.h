@@ -1,7 +1,7 @@
 #pragma once
 /* YAML documents as trees (libyaml): small configuration files, with the place of every value.
  * Bounded: 1 MiB, YAML_DEPTH_MAX, and YAML_NODES_MAX nodes, aliases included. Nodes live in the
- * arena. One thread. */
+ * arena. One thread. A text may hold any character, NUL too. */
 #include "base/arena.h"
 #include "base/fault.h"
 
