@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -40,8 +41,9 @@ static size_t extend(struct capnp_builder *b, size_t words)
     return at;
 }
 
-static size_t pointer_at(struct capnp_ref s, uint16_t pointer)
+static size_t pointer_at(struct capnp_ref s, uint32_t pointer)
 {
+    assert(pointer < s.pointers);
     return s.at + (size_t)s.data_words * WORD + (size_t)pointer * WORD;
 }
 
@@ -78,7 +80,7 @@ void capnp_builder_done(struct capnp_builder *b)
 static void put(struct capnp_builder *b, struct capnp_ref s, uint32_t at, uint64_t v,
                 unsigned bytes)
 {
-    if (b->err == 0 && at + bytes <= (uint32_t)s.data_words * WORD)
+    if (b->err == 0 && (uint64_t)at + bytes <= (uint64_t)s.data_words * WORD)
         store(b->p + s.at + at, v, bytes);
 }
 
@@ -189,7 +191,7 @@ void capnp_put_texts(struct capnp_builder *b, struct capnp_ref s, uint16_t point
     if (at == 0)
         return;
     store(b->p + from, offset_bits(from, at) | 1 | (uint64_t)6 << 32 | (uint64_t)count << 35, WORD);
-    struct capnp_ref list = { .at = at, .pointers = (uint16_t)count };
-    for (uint32_t i = 0; i < count; i++)
-        capnp_put_text(b, list, (uint16_t)i, texts[i]);
+    for (uint32_t i = 0; i < count && b->err == 0; i++)
+        if (texts[i].n > 0)
+            put_bytes(b, at + (size_t)i * WORD, texts[i], 1);
 }

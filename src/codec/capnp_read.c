@@ -167,7 +167,8 @@ int capnp_open(struct capnp_message *m, struct slice frame, struct capnp_struct 
 
 static uint64_t field(const struct capnp_struct *s, uint32_t at, unsigned bytes)
 {
-    return s->data != NULL && at + bytes <= s->data_bytes ? load(s->data + at, bytes) : 0;
+    bool is_there = s->data != NULL && bytes <= s->data_bytes && at <= s->data_bytes - bytes;
+    return is_there ? load(s->data + at, bytes) : 0;
 }
 
 uint8_t capnp_u8(const struct capnp_struct *s, uint32_t at)

@@ -2,19 +2,37 @@
 
 #include "base/err.h"
 
-int json_parse(struct slice text, json_t **ret, struct fault *fault)
+static int load(struct slice text, size_t flags, json_t **ret, struct fault *fault)
 {
     json_error_t error;
-    json_t *value =
-        json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    size_t nul = slice_find(text, 0);
+    /* jansson passes over a NUL byte behind a number. */
+    if (nul < text.n) {
+        (void)fault_set(fault, ERR_PARSE, "JSON: there is a NUL byte at %zu", nul);
+        return ERR_PARSE;
+    }
+    json_t *value = json_loadb(text.n > 0 ? (const char *)text.p : "", text.n, flags, &error);
+    if (value == NULL &&
+        (error.text[0] == 0 || json_error_code(&error) == json_error_out_of_memory))
+        return fault_set(fault, ERR_NOMEM, "out of memory");
     if (value == NULL) {
         (void)fault_set(fault, ERR_PARSE, "JSON: %s", error.text);
         (void)fault_at(fault, "", error.line > 0 ? (unsigned)error.line : 0,
                        error.column > 0 ? (unsigned)error.column : 0);
-        return json_error_code(&error) == json_error_out_of_memory ? ERR_NOMEM : ERR_PARSE;
+        return ERR_PARSE;
     }
     *ret = value;
     return 0;
+}
+
+int json_parse(struct slice text, json_t **ret, struct fault *fault)
+{
+    return load(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, ret, fault);
+}
+
+int json_parse_last_wins(struct slice text, json_t **ret, struct fault *fault)
+{
+    return load(text, JSON_DECODE_ANY, ret, fault);
 }
 
 static int append(const char *bytes, size_t n, void *to)

@@ -9,8 +9,11 @@
 #include "base/strb.h"
 
 /* Parses a whole document (any kind of value at the top), UTF-8, duplicates refused. The fault has
- * line and column. 0, ERR_PARSE, ERR_NOMEM. */
+ * line and column. 0, ERR_PARSE, ERR_NOMEM (where jansson says so: it does not always). */
 int json_parse(struct slice text, json_t **ret, struct fault *fault)
+    __attribute__((warn_unused_result));
+/* The same, but of repeated keys the last one counts: for texts that Go programs read thus. */
+int json_parse_last_wins(struct slice text, json_t **ret, struct fault *fault)
     __attribute__((warn_unused_result));
 /* Appends the compact form; keys in the order of insertion. */
 void json_write(struct strb *to, const json_t *value);

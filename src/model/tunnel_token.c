@@ -7,13 +7,17 @@
 
 /* ---- helpers for both directions ---- */
 
-static struct slice decode_base64(struct slice text, bool breaks, struct arena *arena)
+/* 0, ERR_PARSE, ERR_NOMEM. */
+static int decode_base64(struct slice text, bool breaks, struct arena *arena, struct slice *ret)
 {
     size_t n;
     uint8_t *bytes = arena_alloc(arena, text.n / 4 * 3 + 4);
-    if (bytes == NULL || base64_decode(text, BASE64_STD, true, breaks, bytes, &n) < 0)
-        return (struct slice){ 0 };
-    return slice_of(bytes, n);
+    if (bytes == NULL)
+        return ERR_NOMEM;
+    int r = base64_decode(text, BASE64_STD, true, breaks, bytes, &n);
+    if (r == 0)
+        *ret = slice_of(bytes, n);
+    return r;
 }
 
 static char *encode_base64(struct slice bytes, struct arena *arena)
@@ -39,27 +43,37 @@ static const json_t *member(const json_t *object, const char *name)
     return found;
 }
 
-/* A text, absent (or null) as empty; false when it is something else. */
-static bool text_of(const json_t *object, const char *name, struct arena *arena, struct slice *ret)
+/* A text, absent (or null) as empty. 0, ERR_PARSE when it is something else, ERR_NOMEM. */
+static int text_of(const json_t *object, const char *name, struct arena *arena, struct slice *ret)
 {
     const json_t *value = member(object, name);
     *ret = (struct slice){ 0 };
     if (value == NULL || json_is_null(value))
-        return true;
+        return 0;
     if (!json_is_string(value))
-        return false;
+        return ERR_PARSE;
     *ret = arena_copy(arena, slice_of(json_string_value(value), json_string_length(value)));
-    return ret->p != NULL;
+    return ret->p != NULL ? 0 : ERR_NOMEM;
+}
+
+/* For json_pack's "s%": it takes no NULL. */
+static const char *chars(struct slice s)
+{
+    return s.n > 0 ? (const char *)s.p : "";
+}
+
+static int out_of_memory(struct fault *fault)
+{
+    return fault_set(fault, ERR_NOMEM, "out of memory");
 }
 
 static int parse_object(struct slice text, json_t **ret, struct fault *fault)
 {
     json_t *value;
-    json_error_t error;
-    /* The reference takes the last of repeated keys. */
-    value = json_loadb((const char *)text.p, text.n, 0, &error);
-    if (value == NULL)
-        return fault_set(fault, ERR_PARSE, "it is not JSON: %s", error.text);
+    struct fault inner = { 0 };
+    int r = json_parse_last_wins(text, &value, &inner);
+    if (r < 0)
+        return fault_set(fault, r, "%s", inner.text);
     if (!json_is_object(value)) {
         json_decref(value);
         return fault_set(fault, ERR_PARSE, "it is not a JSON object");
@@ -68,21 +82,21 @@ static int parse_object(struct slice text, json_t **ret, struct fault *fault)
     return 0;
 }
 
-/* Where the edge is and whom to trust: extra keys, which the reference ignores. */
-static void put_edges(json_t *object, const struct credential *c, struct arena *arena)
+/* Where the edge is and whom to trust: extra keys, which the reference ignores. False when they
+ * are not all in: a token that lost its pin would trust anybody. */
+static bool put_edges(json_t *object, const struct credential *c, struct arena *arena)
 {
-    if (object == NULL)
-        return;
-    json_t *edges = json_array();
-    for (size_t i = 0; i < c->edge_count; i++)
-        (void)json_array_append_new(edges,
-                                    json_stringn((const char *)c->edges[i].p, c->edges[i].n));
+    json_t *edges = c->edge_count > 0 ? json_array() : NULL;
+    bool is_ok = c->edge_count == 0 || edges != NULL;
+    for (size_t i = 0; i < c->edge_count && is_ok; i++)
+        is_ok = json_array_append_new(edges, json_stringn(chars(c->edges[i]), c->edges[i].n)) == 0;
     if (c->edge_count > 0)
-        (void)json_object_set(object, "edges", edges);
-    json_decref(edges);
-    if (c->has_pin)
-        (void)json_object_set_new(
-            object, "ca", json_string(encode_base64(slice_of(c->pin, sizeof c->pin), arena)));
+        is_ok = json_object_set_new(object, "edges", edges) == 0 && is_ok;
+    if (c->has_pin) {
+        const char *pin = encode_base64(slice_of(c->pin, sizeof c->pin), arena);
+        is_ok = is_ok && json_object_set_new(object, "ca", json_string(pin)) == 0;
+    }
+    return is_ok;
 }
 
 /* ---- tokens ---- */
@@ -91,13 +105,26 @@ static int take_secret(const json_t *object, const char *name, struct arena *are
                        struct slice *ret)
 {
     struct slice text;
-    if (!text_of(object, name, arena, &text))
-        return ERR_PARSE;
-    *ret = decode_base64(text, true, arena);
-    return text.n > 0 && ret->p == NULL ? ERR_PARSE : 0;
+    int r = text_of(object, name, arena, &text);
+    return r < 0 || text.n == 0 ? r : decode_base64(text, true, arena, ret);
 }
 
-static void take_edges(const json_t *object, struct arena *arena, struct credential *c)
+/* A pin that is there must be one: without it anybody would be trusted. */
+static int take_pin(const json_t *object, struct arena *arena, struct credential *c)
+{
+    const json_t *ca = json_object_get(object, "ca");
+    struct slice pin;
+    if (ca == NULL || json_is_null(ca))
+        return 0;
+    int r = decode_base64(json_member_slice(object, "ca"), false, arena, &pin);
+    if (r < 0 || pin.n != sizeof c->pin)
+        return r < 0 ? r : ERR_PARSE;
+    memcpy(c->pin, pin.p, sizeof c->pin);
+    c->has_pin = true;
+    return 0;
+}
+
+static int take_edges(const json_t *object, struct arena *arena, struct credential *c)
 {
     const json_t *edges = json_object_get(object, "edges");
     for (size_t i = 0; i < json_array_size(edges) && c->edge_count < TOKEN_EDGES_MAX; i++) {
@@ -106,13 +133,11 @@ static void take_edges(const json_t *object, struct arena *arena, struct credent
             continue;
         struct slice copy =
             arena_copy(arena, slice_of(json_string_value(edge), json_string_length(edge)));
-        if (copy.p != NULL)
-            c->edges[c->edge_count++] = copy;
+        if (copy.p == NULL)
+            return ERR_NOMEM;
+        c->edges[c->edge_count++] = copy;
     }
-    struct slice pin = decode_base64(json_member_slice(object, "ca"), false, arena);
-    c->has_pin = pin.n == sizeof c->pin;
-    if (c->has_pin)
-        memcpy(c->pin, pin.p, sizeof c->pin);
+    return take_pin(object, arena, c);
 }
 
 int tunnel_token_read(struct slice text, struct arena *arena, struct credential *ret,
@@ -123,32 +148,43 @@ int tunnel_token_read(struct slice text, struct arena *arena, struct credential 
     json_t *object;
     if (text.n > TEXT_BYTES_MAX)
         return fault_set(fault, ERR_TOOLARGE, "the tunnel token is too long");
-    struct slice json = decode_base64(text, true, arena);
-    if (json.p == NULL || json.n == 0)
+    struct slice json = { 0 };
+    int r = decode_base64(text, true, arena, &json);
+    if (r == ERR_NOMEM)
+        return out_of_memory(fault);
+    if (r < 0 || json.n == 0)
         return fault_set(fault, ERR_PARSE,
                          "the tunnel token is not valid: it is not base64; copy it again, whole");
-    int r = parse_object(json, &object, fault);
-    if (r < 0)
+    r = parse_object(json, &object, fault);
+    if (r == ERR_PARSE)
         return fault_set(fault, r,
                          "the tunnel token is not valid: its content is not a JSON object");
-    bool is_ok = text_of(object, "a", arena, &c.account) && text_of(object, "t", arena, &tunnel) &&
-                 text_of(object, "e", arena, &c.endpoint) &&
-                 take_secret(object, "s", arena, &c.secret) == 0;
-    if (is_ok)
-        take_edges(object, arena, &c);
+    if (r < 0)
+        return r;
+    r = text_of(object, "a", arena, &c.account);
+    if (r == 0)
+        r = text_of(object, "t", arena, &tunnel);
+    if (r == 0)
+        r = text_of(object, "e", arena, &c.endpoint);
+    if (r == 0)
+        r = take_secret(object, "s", arena, &c.secret);
+    if (r == 0)
+        r = take_edges(object, arena, &c);
     json_decref(object);
-    if (!is_ok || (tunnel.n > 0 && uuid_parse(tunnel, &c.tunnel) < 0))
+    if (r == ERR_NOMEM)
+        return out_of_memory(fault);
+    if (r < 0 || (tunnel.n > 0 && uuid_parse(tunnel, &c.tunnel) < 0))
         return fault_set(fault, ERR_PARSE,
-                         "the tunnel token is not valid: a, s or t is not of the right kind");
+                         "the tunnel token is not valid: a, s, t or ca is not of the right kind");
     *ret = c;
     return 0;
 }
 
 /* Only when there is one, as the reference does. */
-static void put_endpoint(json_t *object, const char *key, struct slice endpoint)
+static bool put_endpoint(json_t *object, const char *key, struct slice endpoint)
 {
-    if (object != NULL && endpoint.n > 0)
-        (void)json_object_set_new(object, key, json_stringn((const char *)endpoint.p, endpoint.n));
+    return endpoint.n == 0 ||
+           json_object_set_new(object, key, json_stringn(chars(endpoint), endpoint.n)) == 0;
 }
 
 char *tunnel_token_write(const struct credential *c, struct arena *arena)
@@ -159,14 +195,14 @@ char *tunnel_token_write(const struct credential *c, struct arena *arena)
     char *token = NULL;
     if (secret == NULL)
         return NULL;
-    json_t *object = json_pack("{s:s%,s:s,s:s}", "a", c->account.p, c->account.n, "s", secret, "t",
-                               uuid_text(&c->tunnel, id));
-    put_endpoint(object, "e", c->endpoint);
-    put_edges(object, c, arena);
+    json_t *object = json_pack("{s:s%,s:s,s:s}", "a", chars(c->account), c->account.n, "s", secret,
+                               "t", uuid_text(&c->tunnel, id));
+    bool is_whole =
+        object != NULL && put_endpoint(object, "e", c->endpoint) && put_edges(object, c, arena);
     strb_init(&json, TEXT_BYTES_MAX);
-    if (object != NULL)
+    if (is_whole)
         json_write(&json, object);
-    if (object != NULL && json.err == 0)
+    if (is_whole && json.err == 0)
         token = encode_base64(strb_slice(&json), arena);
     strb_done(&json);
     json_decref(object);
@@ -184,15 +220,21 @@ int credential_read(struct slice json, struct arena *arena, struct credential *r
     int r = parse_object(json, &object, fault);
     if (r < 0)
         return r;
-    bool is_ok = text_of(object, "AccountTag", arena, &c.account) &&
-                 text_of(object, "TunnelID", arena, &tunnel) &&
-                 text_of(object, "TunnelName", arena, &c.name) &&
-                 text_of(object, "Endpoint", arena, &c.endpoint) &&
-                 take_secret(object, "TunnelSecret", arena, &c.secret) == 0;
-    if (is_ok)
-        take_edges(object, arena, &c);
+    r = text_of(object, "AccountTag", arena, &c.account);
+    if (r == 0)
+        r = text_of(object, "TunnelID", arena, &tunnel);
+    if (r == 0)
+        r = text_of(object, "TunnelName", arena, &c.name);
+    if (r == 0)
+        r = text_of(object, "Endpoint", arena, &c.endpoint);
+    if (r == 0)
+        r = take_secret(object, "TunnelSecret", arena, &c.secret);
+    if (r == 0)
+        r = take_edges(object, arena, &c);
     json_decref(object);
-    if (!is_ok || (tunnel.n > 0 && uuid_parse(tunnel, &c.tunnel) < 0))
+    if (r == ERR_NOMEM)
+        return out_of_memory(fault);
+    if (r < 0 || (tunnel.n > 0 && uuid_parse(tunnel, &c.tunnel) < 0))
         return fault_set(fault, ERR_PARSE,
                          "AccountTag, TunnelSecret or TunnelID is not of the right kind");
     *ret_has_id = tunnel.n > 0;
@@ -207,16 +249,16 @@ char *credential_write(const struct credential *c, struct arena *arena)
     char *secret = encode_base64(c->secret, arena), *text = NULL;
     if (secret == NULL)
         return NULL;
-    json_t *object =
-        json_pack("{s:s%,s:s,s:s,s:s%}", "AccountTag", c->account.p, c->account.n, "TunnelSecret",
-                  secret, "TunnelID", uuid_text(&c->tunnel, id), "Endpoint",
-                  c->endpoint.n > 0 ? (const char *)c->endpoint.p : "", c->endpoint.n);
+    json_t *object = json_pack("{s:s%,s:s,s:s,s:s%}", "AccountTag", chars(c->account), c->account.n,
+                               "TunnelSecret", secret, "TunnelID", uuid_text(&c->tunnel, id),
+                               "Endpoint", chars(c->endpoint), c->endpoint.n);
     if (object == NULL)
         return NULL;
-    put_edges(object, c, arena);
+    bool is_whole = put_edges(object, c, arena);
     strb_init(&json, TEXT_BYTES_MAX);
-    json_write(&json, object);
-    if (json.err == 0)
+    if (is_whole)
+        json_write(&json, object);
+    if (is_whole && json.err == 0)
         text = arena_str(arena, strb_slice(&json));
     strb_done(&json);
     json_decref(object);
@@ -228,7 +270,7 @@ char *credential_write(const struct credential *c, struct arena *arena)
 static const struct slice BEGIN = { (const uint8_t *)"-----BEGIN ", 11 };
 static const struct slice END = { (const uint8_t *)"-----END ", 9 };
 
-/* The next PEM block: its label and its base64 lines. 1, 0 at the end, ERR_PARSE. */
+/* The next PEM block: its label and its base64 lines. 1, 0 at the end, ERR_PARSE, ERR_NOMEM. */
 static int next_block(struct slice *rest, struct arena *arena, struct slice *ret_label,
                       struct slice *ret_body)
 {
@@ -243,7 +285,7 @@ static int next_block(struct slice *rest, struct arena *arena, struct slice *ret
             *ret_label = slice_sub(line, BEGIN.n, line.n - BEGIN.n - 5);
             body = arena_alloc(arena, rest->n + 1);
             if (body == NULL)
-                return ERR_PARSE;
+                return ERR_NOMEM;
         } else if (body != NULL && slice_starts(line, END)) {
             *ret_body = slice_of(body, n);
             return 1;
@@ -263,13 +305,19 @@ static int take_cert_json(struct slice json, struct arena *arena, struct origin_
     int r = parse_object(json, &object, fault);
     if (r < 0)
         return r;
-    bool is_ok = text_of(object, "zoneID", arena, &c.zone) &&
-                 text_of(object, "accountID", arena, &c.account) &&
-                 text_of(object, "apiToken", arena, &c.token) &&
-                 text_of(object, "endpoint", arena, &c.endpoint) &&
-                 text_of(object, "apiURL", arena, &c.api);
+    r = text_of(object, "zoneID", arena, &c.zone);
+    if (r == 0)
+        r = text_of(object, "accountID", arena, &c.account);
+    if (r == 0)
+        r = text_of(object, "apiToken", arena, &c.token);
+    if (r == 0)
+        r = text_of(object, "endpoint", arena, &c.endpoint);
+    if (r == 0)
+        r = text_of(object, "apiURL", arena, &c.api);
     json_decref(object);
-    if (!is_ok || c.zone.n == 0 || c.token.n == 0)
+    if (r == ERR_NOMEM)
+        return out_of_memory(fault);
+    if (r < 0 || c.zone.n == 0 || c.token.n == 0)
         return fault_set(fault, ERR_PARSE,
                          "the certificate has no zoneID or no apiToken: make a new one");
     uint8_t *endpoint = (uint8_t *)(uintptr_t)c.endpoint.p; /* of the arena: ours to change */
@@ -293,10 +341,14 @@ int origin_cert_read(struct slice pem, struct arena *arena, struct origin_cert *
                              SLICE_FMT(label));
         if (token.p != NULL)
             return fault_set(fault, ERR_PARSE, "more than one ARGO TUNNEL TOKEN");
-        token = decode_base64(body, false, arena);
-        if (token.p == NULL)
+        r = decode_base64(body, false, arena, &token);
+        if (r == ERR_NOMEM)
+            return out_of_memory(fault);
+        if (r < 0)
             return fault_set(fault, ERR_PARSE, "the ARGO TUNNEL TOKEN is not base64");
     }
+    if (r == ERR_NOMEM)
+        return out_of_memory(fault);
     if (r < 0 || token.p == NULL)
         return fault_set(fault, ERR_PARSE, "there is no ARGO TUNNEL TOKEN in it");
     return take_cert_json(token, arena, ret, fault);
@@ -306,16 +358,16 @@ char *origin_cert_write(const struct origin_cert *c, struct arena *arena)
 {
     struct strb text;
     char *out = NULL;
-    json_t *object = json_pack("{s:s%,s:s%,s:s%}", "zoneID", c->zone.p, c->zone.n, "accountID",
+    json_t *object = json_pack("{s:s%,s:s%,s:s%}", "zoneID", chars(c->zone), c->zone.n, "accountID",
                                c->account.p, c->account.n, "apiToken", c->token.p, c->token.n);
     if (object == NULL)
         return NULL;
-    put_endpoint(object, "endpoint", c->endpoint);
-    if (c->api.n > 0)
-        (void)json_object_set_new(object, "apiURL", json_stringn((const char *)c->api.p, c->api.n));
+    bool is_whole =
+        put_endpoint(object, "endpoint", c->endpoint) && put_endpoint(object, "apiURL", c->api);
     strb_init(&text, TEXT_BYTES_MAX);
-    json_write(&text, object);
-    char *body = text.err == 0 ? encode_base64(strb_slice(&text), arena) : NULL;
+    if (is_whole)
+        json_write(&text, object);
+    char *body = is_whole && text.err == 0 ? encode_base64(strb_slice(&text), arena) : NULL;
     json_decref(object);
     strb_done(&text);
     if (body == NULL)
