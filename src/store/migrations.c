@@ -47,6 +47,9 @@ int store_migrate(struct store *s, struct fault *fault)
     int version;
     if (version_of(s, &version) < 0)
         return fault_set(fault, ERR_IO, "the database cannot be read: %s", sqlite3_errmsg(s->db));
+    if (version < 0)
+        return fault_set(fault, ERR_UNSUPPORTED,
+                         "the database is of no version of ours (schema %d)", version);
     if (version > STEP_COUNT)
         return fault_set(fault, ERR_UNSUPPORTED,
                          "the database is of a newer version (schema %d, this program knows %d)",
@@ -56,9 +59,10 @@ int store_migrate(struct store *s, struct fault *fault)
         (void)sqlite3_snprintf(sizeof mark, mark, "PRAGMA user_version = %d", version + 1);
         if (store_exec(s, "BEGIN IMMEDIATE") < 0 || store_exec(s, STEPS[version]) < 0 ||
             store_exec(s, mark) < 0 || store_exec(s, "COMMIT") < 0) {
-            (void)store_exec(s, "ROLLBACK");
-            return fault_set(fault, ERR_IO, "the database could not be brought to schema %d: %s",
-                             version + 1, sqlite3_errmsg(s->db));
+            /* Before the rollback, whose own message would take the place of the reason. */
+            (void)fault_set(fault, ERR_IO, "the database could not be brought to schema %d: %s",
+                            version + 1, sqlite3_errmsg(s->db));
+            return store_end(s, ERR_IO);
         }
         log_info("database schema", LI64("version", version + 1));
     }

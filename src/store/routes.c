@@ -44,7 +44,7 @@ int store_route_put(struct store *s, const struct dns_route *route, bool overwri
     r = store_run(s, st);
     if (r == 0)
         *ret = change;
-    return r == ERR_EXISTS ? ERR_NOTFOUND : r; /* the one constraint left: the tunnel must exist */
+    return r;
 }
 
 int store_route_delete(struct store *s, const char *hostname)
@@ -155,15 +155,14 @@ int store_token_put(struct store *s, const uint8_t hash[static 32], const char *
     sqlite3_stmt *others = store_statement(s, "DELETE FROM tokens WHERE name = ? AND hash <> ?");
     sqlite3_stmt *st =
         store_statement(s, "INSERT OR REPLACE INTO tokens (hash, name) VALUES (?, ?)");
-    if (st == NULL || others == NULL)
+    if (st == NULL || others == NULL || store_exec(s, "BEGIN IMMEDIATE") < 0)
         return ERR_IO;
     store_bind_text(others, 1, slice_str(name));
     (void)sqlite3_bind_blob(others, 2, hash, 32, SQLITE_TRANSIENT);
     (void)sqlite3_bind_blob(st, 1, hash, 32, SQLITE_TRANSIENT);
     store_bind_text(st, 2, slice_str(name));
-    /* The old ones first: a crash in between must not leave one that was taken back. */
     int r = store_run(s, others);
-    return r < 0 ? r : store_run(s, st);
+    return store_end(s, r < 0 ? r : store_run(s, st));
 }
 
 bool store_token_is_known(struct store *s, const uint8_t hash[static 32])
@@ -187,10 +186,10 @@ int store_audit(struct store *s, int64_t now_us, const char *actor, const char *
     store_bind_text(st, 2, slice_str(actor));
     store_bind_text(st, 3, slice_str(action));
     store_bind_text(st, 4, slice_str(object));
-    int r = store_run(s, st);
     sqlite3_stmt *old = store_statement(s, "DELETE FROM audit WHERE id <= ?");
-    if (r < 0 || old == NULL)
+    if (st == NULL || old == NULL || store_exec(s, "BEGIN IMMEDIATE") < 0)
         return ERR_IO;
+    int r = store_run(s, st);
     (void)sqlite3_bind_int64(old, 1, sqlite3_last_insert_rowid(s->db) - AUDIT_ROWS_MAX);
-    return store_run(s, old);
+    return store_end(s, r < 0 ? r : store_run(s, old));
 }

@@ -11,7 +11,10 @@
 static int translate(struct store *s, int code, const char *what)
 {
     int primary = code & 0xff;
-    if (primary == SQLITE_CONSTRAINT)
+    int extended = sqlite3_extended_errcode(s->db);
+    if (primary == SQLITE_CONSTRAINT && extended == SQLITE_CONSTRAINT_FOREIGNKEY)
+        return ERR_NOTFOUND; /* what the row belongs to */
+    if (primary == SQLITE_CONSTRAINT && extended != SQLITE_CONSTRAINT_NOTNULL)
         return ERR_EXISTS;
     log_error("database", LSTR("what", what), LSTR("why", sqlite3_errmsg(s->db)),
               LI64("code", code));
@@ -22,6 +25,17 @@ int store_exec(struct store *s, const char *sql)
 {
     int code = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? 0 : translate(s, code, sql);
+}
+
+int store_end(struct store *s, int r)
+{
+    if (r == 0)
+        r = store_exec(s, "COMMIT");
+    /* A full disk ends a transaction by itself, a failed COMMIT need not. Left open, it would fail
+     * every change from then on. */
+    if (r < 0 && sqlite3_get_autocommit(s->db) == 0)
+        (void)store_exec(s, "ROLLBACK");
+    return r;
 }
 
 sqlite3_stmt *store_statement(struct store *s, const char *sql)

@@ -1,7 +1,7 @@
 #pragma once
 /* What the control plane keeps, in SQLite. The control thread's alone. Tunnel secrets are sealed
  * with the edge's key on their way to the disk. Errors: ERR_IO (logged with SQLite's words),
- * ERR_EXISTS, ERR_NOTFOUND. */
+ * ERR_EXISTS, ERR_NOTFOUND. One that failed changed nothing. */
 #include "base/fault.h"
 #include "model/tunnel.h"
 

@@ -19,11 +19,15 @@ struct store {
 /* A prepared statement, reset, from the cache. NULL after an error, which is logged. `sql` is a
  * literal. */
 sqlite3_stmt *store_statement(struct store *s, const char *sql);
-/* Runs a statement that gives no rows. 0, ERR_EXISTS on a violated uniqueness, ERR_IO. */
+/* Runs a statement that gives no rows. 0, ERR_EXISTS on a violated uniqueness, ERR_NOTFOUND when
+ * what it refers to is not there, ERR_IO. */
 int store_run(struct store *s, sqlite3_stmt *statement);
 /* Next row: 1, 0 at the end, ERR_IO. */
 int store_step(struct store *s, sqlite3_stmt *statement);
 int store_exec(struct store *s, const char *sql);
+/* Ends a transaction: commits when r is 0, else (or when that fails) takes all back. Returns r or
+ * why it could not be committed. */
+int store_end(struct store *s, int r);
 void store_bind_text(sqlite3_stmt *st, int at, struct slice text);
 void store_bind_uuid(sqlite3_stmt *st, int at, const struct uuid *id);
 void store_column_text(sqlite3_stmt *st, int at, char *to, size_t size);

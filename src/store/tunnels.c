@@ -98,11 +98,7 @@ int store_tunnel_delete(struct store *s, const struct uuid *id, int64_t now_us)
     int r = store_run(s, routes);
     if (r == 0)
         r = store_run(s, tunnel);
-    if (r == 0)
-        r = store_exec(s, "COMMIT");
-    if (r < 0) /* also when COMMIT failed: or no later transaction could begin */
-        (void)store_exec(s, "ROLLBACK");
-    return r;
+    return store_end(s, r);
 }
 
 int store_tunnel_purge(struct store *s, const struct uuid *id)
@@ -183,18 +179,23 @@ int store_tunnel_list(struct store *s, const struct tunnel_filter *f, struct tun
     size_t n = 0;
     bind_filter(count, f);
     bind_filter(rows, f);
-    if (store_step(s, count) != 1 || rows == NULL)
+    if (store_step(s, count) != 1)
         return ERR_IO;
-    *ret_total = (uint64_t)sqlite3_column_int64(count, 0);
+    uint64_t total = (uint64_t)sqlite3_column_int64(count, 0);
     (void)sqlite3_reset(count);
+    if (rows == NULL)
+        return ERR_IO;
     (void)sqlite3_bind_int64(rows, 8,
                              (sqlite3_int64)(f->limit > 0 && f->limit < max ? f->limit : max));
-    (void)sqlite3_bind_int64(rows, 9, (sqlite3_int64)f->offset);
+    (void)sqlite3_bind_int64(rows, 9, f->offset < INT64_MAX ? (sqlite3_int64)f->offset : INT64_MAX);
     int r;
     while ((r = store_step(s, rows)) == 1 && n < max)
         if (take_row(s, rows, &ret[n]) == 0)
             n++;
     (void)sqlite3_reset(rows);
+    if (r < 0)
+        return r;
+    *ret_total = total;
     *ret_count = n;
-    return r < 0 ? r : 0;
+    return 0;
 }
