@@ -4,7 +4,6 @@
 #include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -57,9 +56,15 @@ static char *pem_of_key(gnutls_x509_privkey_t key)
 static int import_cert(struct slice pem, gnutls_x509_crt_t *ret)
 {
     gnutls_datum_t d = { .data = (unsigned char *)(uintptr_t)pem.p, .size = (unsigned)pem.n };
-    int r = gnutls_x509_crt_init(ret);
-    if (r == 0 && (r = gnutls_x509_crt_import(*ret, &d, GNUTLS_X509_FMT_PEM)) != 0)
-        gnutls_x509_crt_deinit(*ret);
+    gnutls_x509_crt_t crt;
+    int r = gnutls_x509_crt_init(&crt);
+    if (r != 0)
+        return r;
+    r = gnutls_x509_crt_import(crt, &d, GNUTLS_X509_FMT_PEM);
+    if (r != 0)
+        gnutls_x509_crt_deinit(crt);
+    else
+        *ret = crt;
     return r;
 }
 
@@ -67,11 +72,16 @@ static int import_cert(struct slice pem, gnutls_x509_crt_t *ret)
 
 static int new_key(gnutls_x509_privkey_t *ret)
 {
-    int r = gnutls_x509_privkey_init(ret);
-    if (r == 0 &&
-        (r = gnutls_x509_privkey_generate(
-             *ret, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0)) != 0)
-        gnutls_x509_privkey_deinit(*ret);
+    gnutls_x509_privkey_t key;
+    int r = gnutls_x509_privkey_init(&key);
+    if (r != 0)
+        return r;
+    r = gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+                                     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+    if (r != 0)
+        gnutls_x509_privkey_deinit(key);
+    else
+        *ret = key;
     return r;
 }
 
