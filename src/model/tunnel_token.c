@@ -358,8 +358,9 @@ char *origin_cert_write(const struct origin_cert *c, struct arena *arena)
 {
     struct strb text;
     char *out = NULL;
-    json_t *object = json_pack("{s:s%,s:s%,s:s%}", "zoneID", chars(c->zone), c->zone.n, "accountID",
-                               c->account.p, c->account.n, "apiToken", c->token.p, c->token.n);
+    json_t *object =
+        json_pack("{s:s%,s:s%,s:s%}", "zoneID", chars(c->zone), c->zone.n, "accountID",
+                  chars(c->account), c->account.n, "apiToken", chars(c->token), c->token.n);
     if (object == NULL)
         return NULL;
     bool is_whole =

@@ -85,6 +85,38 @@ TEST(names_are_tokens_and_values_have_no_controls)
     CHECK(!field_value_is_valid(SLICE("a\r\nb: c")) && !field_value_is_valid(SLICE("\0")));
 }
 
+TEST(a_set_replaces_every_line_and_needs_no_room_for_it)
+{
+    struct arena arena;
+    struct fields f;
+    arena_init(&arena, 100000);
+    fields_init(&f, &arena);
+    CHECK(fields_get(&f, SLICE("a")) == NULL && fields_remove(&f, SLICE("a")) == 0);
+    for (int i = 0; i < HEAD_FIELDS_MAX; i++)
+        CHECK_OK(fields_add(&f, i % 2 == 0 ? SLICE("Even") : SLICE("odd"), SLICE("v")));
+    CHECK_ERR(ERR_LIMIT,
+              fields_set(&f, SLICE("new"), SLICE("v"))); /* it is full, and stays as it was */
+    CHECK(f.count == HEAD_FIELDS_MAX);
+    CHECK_OK(fields_set(&f, SLICE("EVEN"), SLICE("w")));
+    CHECK(f.count == HEAD_FIELDS_MAX / 2 + 1 && fields_count(&f, SLICE("even")) == 1);
+    CHECK_SLICE(f.lines[f.count - 1].name, SLICE("EVEN")); /* behind the others */
+    CHECK_SLICE(fields_get(&f, SLICE("even"))->value, SLICE("w"));
+    CHECK(fields_remove(&f, SLICE("odd")) == HEAD_FIELDS_MAX / 2 && f.count == 1);
+    arena_done(&arena);
+}
+
+TEST(every_byte_has_its_verdict_in_names_and_values)
+{
+    for (unsigned c = 0; c < 256; c++) {
+        const uint8_t text[] = { 'a', (uint8_t)c, 'b' };
+        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool in_name = is_alnum || (c != 0 && strchr("!#$%&'*+-.^_`|~", (int)c) != NULL);
+        bool in_value = c == '\t' || (c >= 0x20 && c != 0x7f);
+        CHECK(field_name_is_valid(slice_of(text, 3)) == in_name);
+        CHECK(field_value_is_valid(slice_of(text, 3)) == in_value);
+    }
+}
+
 TEST(codes_have_their_reason)
 {
     CHECK_SLICE(status_reason(200), SLICE("OK"));
@@ -96,4 +128,6 @@ TEST(codes_have_their_reason)
 
 TESTS(RUN(lines_keep_their_order_and_their_case), RUN(a_copy_outlives_what_it_was_copied_from),
       RUN(no_more_lines_than_the_limit_are_held), RUN(a_token_is_found_in_every_line_of_a_list),
-      RUN(names_are_tokens_and_values_have_no_controls), RUN(codes_have_their_reason))
+      RUN(names_are_tokens_and_values_have_no_controls),
+      RUN(a_set_replaces_every_line_and_needs_no_room_for_it),
+      RUN(every_byte_has_its_verdict_in_names_and_values), RUN(codes_have_their_reason))

@@ -1,6 +1,6 @@
 #include <jansson.h>
 
-#include "model/snapshot.h"
+#include "base/strb.h"
 #include "model/tunnel_token.h"
 #include "test.h"
 
@@ -127,22 +127,127 @@ TEST(a_token_comes_back_with_edges_and_pin)
     arena_done(&a);
 }
 
-TEST(the_most_specific_route_wins)
+/* The token of a JSON text. */
+static int read_json(const char *json, struct arena *a, struct credential *ret, struct fault *f)
 {
-    struct snapshot *s = snapshot_new();
-    struct uuid one = { { 1 } }, two = { { 2 } }, three = { { 3 } }, got;
-    CHECK_OK(snapshot_add(s, SLICE("a.b.example"), &one));
-    CHECK_OK(snapshot_add(s, SLICE("*.b.example"), &two));
-    CHECK_OK(snapshot_add(s, SLICE("*.example"), &three));
-    CHECK_ERR(ERR_EXISTS, snapshot_add(s, SLICE("*.example"), &one));
-    CHECK(snapshot_route(s, SLICE("a.b.example"), &got) && uuid_eq(&got, &one));
-    CHECK(snapshot_route(s, SLICE("x.b.example"), &got) && uuid_eq(&got, &two));
-    CHECK(snapshot_route(s, SLICE("x.y.b.example"), &got) && uuid_eq(&got, &two));
-    CHECK(snapshot_route(s, SLICE("b.example"), &got) && uuid_eq(&got, &three));
-    CHECK(!snapshot_route(s, SLICE("example"), &got));
-    CHECK(!snapshot_route(s, SLICE(""), &got));
-    snapshot_unref(s);
+    char *text = arena_alloc(a, BASE64_BYTES(strlen(json)));
+    (void)base64_encode(slice_str(json), BASE64_STD, true, text);
+    return tunnel_token_read(slice_str(text), a, ret, f);
+}
+
+#define PIN "\"ca\":\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\""
+
+/* What cannot be checked must not be trusted: a pin that is there has to be one. */
+TEST(a_token_with_a_broken_pin_is_refused)
+{
+    static const char *const BAD[] = { "\"ca\":\"\"",
+                                       "\"ca\":\"BwcH\"",
+                                       "\"ca\":7",
+                                       "\"ca\":{}",
+                                       "\"ca\":\"@@@@\"",
+                                       "\"ca\":[\"BwcH\"]",
+                                       "\"ca\":\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\"" };
+    struct arena a;
+    struct credential c;
+    struct fault f = { 0 };
+    char json[200];
+    arena_init(&a, 1 << 20);
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        (void)snprintf(json, sizeof json, "{\"a\":\"x\",\"s\":\"AAAA\",%s}", BAD[i]);
+        CHECK_ERR(ERR_PARSE, read_json(json, &a, &c, &f));
+        (void)snprintf(json, sizeof json, "{\"AccountTag\":\"x\",%s}", BAD[i]);
+        bool has_id;
+        CHECK_ERR(ERR_PARSE, credential_read(slice_str(json), &a, &c, &has_id, &f));
+    }
+    CHECK_OK(read_json("{\"a\":\"x\",\"s\":\"AAAA\"," PIN "}", &a, &c, &f));
+    CHECK(c.has_pin && c.pin[0] == 7 && c.pin[31] == 7);
+    CHECK_OK(read_json("{\"a\":\"x\",\"s\":\"AAAA\",\"ca\":null}", &a, &c, &f));
+    CHECK(!c.has_pin);
+    arena_done(&a);
+}
+
+TEST(edges_are_bounded_and_only_texts_count)
+{
+    struct arena a;
+    struct credential c;
+    struct fault f = { 0 };
+    arena_init(&a, 1 << 20);
+    CHECK_OK(read_json("{\"s\":\"AAAA\",\"edges\":[1,null,\"e:1\",{},\"f:2\"]}", &a, &c, &f));
+    CHECK(c.edge_count == 2);
+    CHECK_SLICE(c.edges[1], SLICE("f:2"));
+    CHECK_OK(read_json("{\"s\":\"AAAA\",\"edges\":\"e:1\"}", &a, &c, &f));
+    CHECK(c.edge_count == 0);
+    struct strb many;
+    strb_init(&many, 10000);
+    strb_str(&many, "{\"edges\":[\"x\"");
+    for (int i = 0; i < 100; i++)
+        strb_fmt(&many, ",\"e%d\"", i);
+    strb_str(&many, "]}");
+    CHECK_OK(read_json(many.p, &a, &c, &f));
+    CHECK(c.edge_count == TOKEN_EDGES_MAX);
+    strb_done(&many);
+    arena_done(&a);
+}
+
+TEST(what_is_empty_can_be_written_too)
+{
+    struct arena a;
+    struct credential empty = { 0 }, c;
+    struct origin_cert nothing = { .zone = SLICE("z"), .token = SLICE("t") }, cert;
+    bool has_id;
+    arena_init(&a, 1 << 20);
+    CHECK_OK(tunnel_token_read(slice_str(tunnel_token_write(&empty, &a)), &a, &c, NULL));
+    CHECK(c.account.n == 0 && c.secret.n == 0 && !c.has_pin && c.edge_count == 0);
+    CHECK_OK(credential_read(slice_str(credential_write(&empty, &a)), &a, &c, &has_id, NULL));
+    CHECK(c.account.n == 0 && has_id);
+    CHECK_OK(origin_cert_read(slice_str(origin_cert_write(&nothing, &a)), &a, &cert, NULL));
+    CHECK(cert.account.n == 0);
+    CHECK_SLICE(cert.zone, SLICE("z"));
+    struct credential bad = { .account = SLICE("\xff") }; /* no text: it cannot be JSON */
+    CHECK(tunnel_token_write(&bad, &a) == NULL && credential_write(&bad, &a) == NULL);
+    bad = (struct credential){ .edge_count = 1, .edges = { SLICE("\xff") } };
+    CHECK(tunnel_token_write(&bad, &a) == NULL); /* rather than one edge less */
+    arena_done(&a);
+}
+
+TEST(every_prefix_is_refused)
+{
+    struct arena a;
+    struct credential c = { .account = SLICE("acc"),
+                            .secret = SLICE("secretsecret"),
+                            .edge_count = 1 },
+                      d;
+    struct origin_cert cert = { .zone = SLICE("z"), .account = SLICE("a"), .token = SLICE("t") }, e;
+    bool has_id;
+    arena_init(&a, 16 << 20);
+    c.edges[0] = SLICE("edge.example:7844");
+    const char *token = tunnel_token_write(&c, &a), *file = credential_write(&c, &a),
+               *pem = origin_cert_write(&cert, &a);
+    for (size_t n = 0; n < strlen(token); n++)
+        CHECK_ERR(ERR_PARSE, tunnel_token_read(slice_of(token, n), &a, &d, NULL));
+    for (size_t n = 0; n < strlen(file); n++)
+        CHECK_ERR(ERR_PARSE, credential_read(slice_of(file, n), &a, &d, &has_id, NULL));
+    size_t last = (size_t)(strstr(pem, "-----END") - pem);
+    for (size_t n = 0; n < last; n++)
+        CHECK_ERR(ERR_PARSE, origin_cert_read(slice_of(pem, n), &a, &e, NULL));
+    arena_done(&a);
+}
+
+TEST(a_token_is_bounded)
+{
+    static char text[70000];
+    struct arena a;
+    struct credential c;
+    struct fault f = { 0 };
+    arena_init(&a, 16 << 20);
+    memset(text, 'A', sizeof text);
+    CHECK_ERR(ERR_TOOLARGE, tunnel_token_read(slice_of(text, 65537), &a, &c, &f));
+    CHECK_ERR(ERR_PARSE, tunnel_token_read(slice_of(text, 65536), &a, &c, &f));
+    CHECK(strstr(f.text, "not valid") != NULL);
+    arena_done(&a);
 }
 
 TESTS(RUN(every_credential_vector_gets_its_verdict_and_values),
-      RUN(a_token_comes_back_with_edges_and_pin), RUN(the_most_specific_route_wins))
+      RUN(a_token_comes_back_with_edges_and_pin), RUN(a_token_with_a_broken_pin_is_refused),
+      RUN(edges_are_bounded_and_only_texts_count), RUN(what_is_empty_can_be_written_too),
+      RUN(every_prefix_is_refused), RUN(a_token_is_bounded))
