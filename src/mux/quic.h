@@ -83,7 +83,8 @@ enum quic_state quic_conn_state(const struct quic_conn *c);
 
 struct quic_why {
     int err; /* ERR_CLOSED (peer closed), ERR_TIMEOUT (idle or handshake), ERR_CERT, ERR_TLS,
-                ERR_REFUSED, ERR_RESET (stateless reset), ERR_PROTO; ERR_CLOSED also when we closed */
+                ERR_REFUSED, ERR_RESET (stateless reset), ERR_PROTO; ERR_CLOSED also when we closed
+              */
     bool is_application; /* the code is the application's */
     uint64_t code;       /* error code on the wire */
     char text[128];      /* for a human: the peer's reason or the library's */

@@ -3,10 +3,10 @@
  * woken (docs/design.md §5: events mark, run acts). Nothing here is shared between threads but its
  * mailbox.
  *
- * Order of a turn: poll → events mark and wake → tasks run until none is left → late tasks run (they
- * flush what the others queued: one write pass a turn) → objects given to loop_reap are freed. A
- * turn runs about RUN_STEP tasks at most, and tasks that keep waking each other hold late ones back
- * for a few rounds only. */
+ * Order of a turn: poll → events mark and wake → tasks run until none is left → late tasks run
+ * (they flush what the others queued: one write pass a turn) → objects given to loop_reap are
+ * freed. A turn runs about RUN_STEP tasks at most, and tasks that keep waking each other hold late
+ * ones back for a few rounds only. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
