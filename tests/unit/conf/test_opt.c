@@ -283,6 +283,23 @@ TEST(one_value_is_set_by_name)
     program_done(&p);
 }
 
+TEST(a_value_is_shown_as_it_would_be_written)
+{
+    struct program p;
+    program_init(&p);
+    CHECK_OK(args(&p, "--big=-5", "--force"));
+    CHECK_SLICE(slice_str(opt_text(&p.table, "n", &p.arena)), SLICE("adit"));
+    CHECK_SLICE(slice_str(opt_text(&p.table, "big", &p.arena)), SLICE("-5"));
+    CHECK_SLICE(slice_str(opt_text(&p.table, "force", &p.arena)), SLICE("true"));
+    CHECK_SLICE(slice_str(opt_text(&p.table, "wait", &p.arena)), SLICE("1.5s"));
+    CHECK(opt_text(&p.table, "edge", &p.arena) == NULL);
+    struct arena none;
+    arena_init(&none, 0);
+    CHECK(opt_text(&p.table, "big", &none) == NULL);
+    arena_done(&none);
+    program_done(&p);
+}
+
 TEST(a_text_that_cannot_be_kept_changes_nothing)
 {
     struct program p;
@@ -333,4 +350,5 @@ TESTS(RUN(without_anything_the_defaults_hold),
       RUN(tables_are_asked_in_order), RUN(flags_go_before_the_environment_and_that_before_the_file),
       RUN(the_environment_is_read_by_all_its_names), RUN(a_file_gives_values_of_every_kind),
       RUN(a_bad_file_says_where), RUN(a_list_is_bounded), RUN(one_value_is_set_by_name),
-      RUN(a_text_that_cannot_be_kept_changes_nothing), RUN(help_is_aligned_and_wrapped))
+      RUN(a_value_is_shown_as_it_would_be_written), RUN(a_text_that_cannot_be_kept_changes_nothing),
+      RUN(help_is_aligned_and_wrapped))

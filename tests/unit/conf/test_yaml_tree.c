@@ -298,6 +298,38 @@ TEST(truth_and_nothing_have_their_words)
     arena_done(&a);
 }
 
+TEST(a_copy_outlives_its_tree_or_is_not_made)
+{
+    char text[400], last[301]; /* long: what does not fit when all before it did */
+    struct arena a, to;
+    struct fault f;
+    struct yaml_node *root, *copy = NULL;
+    bool fitted = false;
+    memset(last, 'w', 300);
+    last[300] = 0;
+    (void)snprintf(text, sizeof text, "a: &x {k: [v, ~, '%s']}\nb: *x\nc:\n", last);
+    for (size_t max = 0; max < 8000 && !fitted; max += 8) {
+        CHECK_OK(parse(slice_str(text), &a, &root, &f));
+        arena_init(&to, max);
+        copy = yaml_copy(yaml_get(root, "b"), &to); /* without what stands behind it */
+        arena_done(&a);
+        fitted = copy != NULL;
+        if (fitted) {
+            const struct yaml_node *k = yaml_get(copy, "k");
+            CHECK(copy->next == NULL && k->kind == YAML_LIST && k->line == 1);
+            CHECK_SLICE(copy->key, SLICE("b"));
+            CHECK_SLICE(k->first->next->next->text, slice_str(last));
+            CHECK(!k->first->next->next->is_plain && yaml_is_null(k->first->next));
+            CHECK(k->first->next->next->next == NULL);
+        }
+        arena_done(&to);
+    }
+    CHECK(fitted);
+    arena_init(&to, 1000);
+    CHECK(yaml_copy(NULL, &to) == NULL);
+    arena_done(&to);
+}
+
 TEST(every_prefix_is_read_or_refused)
 {
     static const char TEXT[] = "a: &x [1, 'two', \"th\\u0072ee\"]\nb: {c: *x, d: !!str 4}\n"
@@ -320,4 +352,5 @@ TESTS(RUN(a_document_becomes_a_tree_with_places), RUN(an_empty_file_is_no_docume
       RUN(what_is_broken_is_refused_with_its_place), RUN(a_bomb_of_aliases_does_not_go_off),
       RUN(nesting_has_a_bound), RUN(a_file_of_a_mebibyte_is_the_largest),
       RUN(many_keys_are_told_apart_quickly), RUN(a_file_that_does_not_fit_is_refused_whole),
-      RUN(truth_and_nothing_have_their_words), RUN(every_prefix_is_read_or_refused))
+      RUN(truth_and_nothing_have_their_words), RUN(a_copy_outlives_its_tree_or_is_not_made),
+      RUN(every_prefix_is_read_or_refused))
