@@ -82,7 +82,7 @@ static int by_place(const void *a, const void *b)
 
 const char *connections_text(struct cli *c, const json_t *conns)
 {
-    struct place places[PLACES_MAX];
+    struct place places[PLACES_MAX] = { 0 };
     size_t count = 0, i;
     const json_t *conn;
     json_array_foreach(conns, i, conn)
