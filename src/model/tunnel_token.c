@@ -72,8 +72,10 @@ static int parse_object(struct slice text, json_t **ret, struct fault *fault)
     json_t *value;
     struct fault inner = { 0 };
     int r = json_parse_last_wins(text, &value, &inner);
+    if (r == ERR_NOMEM)
+        return out_of_memory(fault);
     if (r < 0)
-        return fault_set(fault, r, "%s", inner.text);
+        return fault_set(fault, r, "it is not %s", inner.text); /* "JSON: …" */
     if (!json_is_object(value)) {
         json_decref(value);
         return fault_set(fault, ERR_PARSE, "it is not a JSON object");

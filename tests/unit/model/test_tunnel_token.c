@@ -233,6 +233,20 @@ TEST(every_prefix_is_refused)
     arena_done(&a);
 }
 
+TEST(a_file_that_is_not_json_says_so)
+{
+    struct arena a;
+    struct credential c;
+    struct fault f = { 0 };
+    bool has_id;
+    arena_init(&a, 1 << 20);
+    CHECK_ERR(ERR_PARSE, credential_read(SLICE("{"), &a, &c, &has_id, &f));
+    CHECK(strncmp(f.text, "it is not JSON: ", 16) == 0);
+    CHECK_ERR(ERR_PARSE, credential_read(SLICE("[]"), &a, &c, &has_id, &f));
+    CHECK(strcmp(f.text, "it is not a JSON object") == 0);
+    arena_done(&a);
+}
+
 TEST(a_token_is_bounded)
 {
     static char text[70000];
@@ -250,4 +264,4 @@ TEST(a_token_is_bounded)
 TESTS(RUN(every_credential_vector_gets_its_verdict_and_values),
       RUN(a_token_comes_back_with_edges_and_pin), RUN(a_token_with_a_broken_pin_is_refused),
       RUN(edges_are_bounded_and_only_texts_count), RUN(what_is_empty_can_be_written_too),
-      RUN(every_prefix_is_refused), RUN(a_token_is_bounded))
+      RUN(every_prefix_is_refused), RUN(a_file_that_is_not_json_says_so), RUN(a_token_is_bounded))
