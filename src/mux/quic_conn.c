@@ -233,7 +233,11 @@ void quic_conn_fail(struct quic_conn *c, int ng_error)
         if (!is_silent) {
             ngtcp2_ccerr ccerr;
             ngtcp2_ccerr_default(&ccerr);
-            ngtcp2_ccerr_set_liberr(&ccerr, ng_error, NULL, 0);
+            uint8_t alert = ngtcp2_conn_get_tls_alert(c->ng);
+            if (alert != 0) /* CRYPTO_ERROR: the peer learns which check failed (RFC 9001 §4.8) */
+                ngtcp2_ccerr_set_tls_alert(&ccerr, alert, NULL, 0);
+            else
+                ngtcp2_ccerr_set_liberr(&ccerr, ng_error, NULL, 0);
             send_close(c, &ccerr);
         }
     }

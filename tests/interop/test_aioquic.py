@@ -60,8 +60,6 @@ def test_another_protocol_than_argotunnel_is_refused(connector):
     still_serves(connector)
 
 
-@pytest.mark.xfail(strict=True, reason="src/mux/quic_conn.c, quic_conn_fail: a TLS failure is closed with PROTOCOL_VIOLATION (0xa), "
-                                       "not with CRYPTO_ERROR and its alert (ngtcp2_conn_get_tls_alert)")
 def test_the_refusal_tells_the_tls_alert(connector):
     with pytest.raises(ConnectionError) as failure:
         connector.run(dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", alpn=["h3"]))
