@@ -66,14 +66,17 @@ def test_the_refusal_tells_the_tls_alert(connector):
     assert failure.value.peer.why.error_code == 0x100 + 120  # no_application_protocol: RFC 9001 §8.1
 
 
-@pytest.mark.xfail(strict=True, reason="src/prog/edge_serve.c, take_domains: the connectors' certificate has *.localhost, a wildcard "
-                                       "directly under a top-level domain, and strict clients refuse the whole certificate")
-def test_a_strict_client_accepts_the_certificate(connector):
-    connector.run(hang_up_after(dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", is_strict=True)))
+@pytest.mark.parametrize("name", ["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com", "localhost"])
+def test_a_strict_client_accepts_the_certificate_under_its_names(connector, name):
+    async def dial_and_hang_up():
+        await hang_up(await dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", server_name=name))
+
+    connector.run(dial_and_hang_up())
 
 
-async def hang_up_after(dialling):
-    await hang_up(await dialling)
+def test_a_strict_client_refuses_the_certificate_under_another_name(connector):
+    with pytest.raises(ConnectionError):
+        connector.run(dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", server_name=connector.host))
 
 
 def test_the_edge_offers_what_a_connector_needs(connector):
