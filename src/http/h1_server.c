@@ -222,7 +222,7 @@ static void exchange_begin(struct h1_conn *c, const struct h1_request_info *info
     struct exchange *ex = c->ex;
     c->requests++;
     c->is_1_0 = info->is_1_0;
-    c->keeps_alive = info->keeps_alive && !c->group->is_draining;
+    c->keeps_alive = info->keeps_alive;
     c->head_sent = c->continue_sent = false;
     c->state = CONN_EXCHANGE;
     h1_reader_init(&c->reader, ex->request.framing, ex->request.length);
@@ -339,6 +339,8 @@ static int send_head(struct h1_conn *c)
     h1_writer_init(&c->writer,
                    ex->is_upgraded || c->is_1_0 ? FRAMING_LENGTH : ex->response->framing);
     c->head_sent = true;
+    if (ex->is_upgraded)
+        task_wake(&c->task); /* what came before the agreement goes up now */
     return 0;
 }
 

@@ -67,7 +67,7 @@ static inline bool deadline_take(struct deadline *d)
 enum {
     WATCH_READ = 1,
     WATCH_WRITE = 2,
-    WATCH_ERROR = 4, /* the descriptor has an error to tell: always watched while anything is */
+    WATCH_ERROR = 4, /* the descriptor has an error to tell: always watched once anything was */
 };
 
 /* Watches a non-blocking descriptor (level triggered). When it is ready, `ready` gains the bits and
@@ -83,9 +83,6 @@ void watch_wait(struct watch *w, unsigned bits);
 /* No longer interested in these bits. */
 void watch_ignore(struct watch *w, unsigned bits);
 unsigned watch_ready(const struct watch *w);
-/* The kernel reported an error of the descriptor, as after a reset by the peer: also while no bit
- * was waited for. */
-bool watch_is_broken(const struct watch *w);
 int watch_fd(const struct watch *w);
 void watch_set_owner(struct watch *w, struct task *owner);
 /* Stops, closes the descriptor, frees (deferred). NULL is accepted. */

@@ -351,7 +351,8 @@ static void check_reset(struct tcp *t)
 {
     int error = 0;
     socklen_t size = sizeof error;
-    if (t->err < 0 || t->is_connecting || t->send_err < 0 || !watch_is_broken(t->watch))
+    if (t->err < 0 || t->is_connecting || t->send_err < 0 ||
+        (watch_ready(t->watch) & WATCH_ERROR) == 0)
         return;
     if (getsockopt(watch_fd(t->watch), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
         stop_sending(t, err_from_errno(error), error != EPIPE);

@@ -10,8 +10,6 @@ struct watch {
     struct task *owner;
     unsigned ready;  /* bits that were reported and not yet waited for */
     unsigned polled; /* bits that libuv polls for */
-    bool is_broken;  /* the descriptor is in error: it polls as ready for everything, always */
-    bool is_shy;     /* urgent data came, or a hang-up: not watched while nothing is wanted */
     int fd;
 };
 
@@ -29,12 +27,14 @@ static void poll_for(struct watch *w, unsigned bits)
         return;
     w->polled = bits;
     /* With nothing wanted an error is still news, which the kernel tells whoever polls for
-     * anything: here for urgent data, which nobody sends. */
-    int events = bits != 0 ? (int)to_uv(bits) : UV_PRIORITIZED;
-    if (bits == 0 && (w->is_broken || w->is_shy))
-        (void)uv_poll_stop(&w->poll);
+     * anything: here for urgent data, which nobody sends. One that is known already would be told
+     * again and again. */
+    int events = (int)to_uv(bits);
+    bool is_watched = events != 0 || ((w->ready & WATCH_ERROR) == 0);
+    if (is_watched)
+        (void)uv_poll_start(&w->poll, events != 0 ? events : UV_PRIORITIZED, on_event);
     else
-        (void)uv_poll_start(&w->poll, events, on_event);
+        (void)uv_poll_stop(&w->poll);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -50,9 +50,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
          * and whoever waits again afterwards polls anew. */
         bits = WATCH_READ | WATCH_WRITE | WATCH_ERROR;
         w->polled = 0;
-        w->is_broken = true;
     } else if (bits == 0) {
-        w->is_shy = true;
+        /* Urgent data, or a hang-up, while nothing is wanted. */
         (void)uv_poll_stop(&w->poll);
     }
     /* What was reported before and has not been looked at since would be reported again and again:
@@ -89,11 +88,6 @@ void watch_wait(struct watch *w, unsigned bits)
 void watch_ignore(struct watch *w, unsigned bits)
 {
     poll_for(w, w->polled & ~bits);
-}
-
-bool watch_is_broken(const struct watch *w)
-{
-    return w->is_broken;
 }
 
 unsigned watch_ready(const struct watch *w)

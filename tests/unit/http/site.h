@@ -22,7 +22,7 @@ struct site {
     bool is_manual;      /* exchanges are the test's: site->ex */
     bool is_early;       /* the app answers before the body has come */
     struct exchange *ex; /* of the last route, in manual mode */
-    unsigned routed, dones;
+    unsigned routed, dones, right_wakes;
     char asked[ROUTES_MAX][64]; /* method and target of each */
     struct verdict last;        /* of the last exchange that was done */
     uint64_t last_up, last_down;
@@ -124,6 +124,11 @@ static inline void site_done_with(void *ctx, const struct exchange *ex, const st
     s->last_down = ex->bytes_down;
 }
 
+static inline void site_right_run(struct task *t)
+{
+    container_of(t, struct site, right)->right_wakes++;
+}
+
 static inline void site_open_window(struct site *s, size_t window)
 {
     struct stream *server;
@@ -132,7 +137,7 @@ static inline void site_open_window(struct site *s, size_t window)
     assert_int_equal(loop_new(&s->loop), 0);
     task_init(&s->owner, s->loop, do_nothing);
     task_init(&s->visitor_task, s->loop, do_nothing);
-    task_init(&s->right, s->loop, do_nothing);
+    task_init(&s->right, s->loop, site_right_run);
     h1_group_init(&s->group, s->loop, &s->owner, site_route, s);
     s->group.done = site_done_with;
     assert_int_equal(pipe_new(s->loop, window, &s->visitor, &server), 0);
