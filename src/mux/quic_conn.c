@@ -215,7 +215,9 @@ void quic_conn_fail(struct quic_conn *c, int ng_error)
     struct quic_why why = { 0 };
     if (c->state == QUIC_CLOSED)
         return;
-    if (ng_error == NGTCP2_ERR_DRAINING) {
+    if (ng_error == NGTCP2_ERR_DRAINING && c->why.err == ERR_RESET) {
+        why = c->why; /* a stateless reset: nobody closed it */
+    } else if (ng_error == NGTCP2_ERR_DRAINING) {
         why_of_peer(c, &why);
     } else {
         why = c->why; /* a failed certificate check left its reason */
