@@ -278,7 +278,7 @@ TEST(a_connection_tells_when_few_streams_are_left_and_all_bytes_have_arrived)
     b.far = NULL;
     CHECK(quic_conn_streams(w.server) == 1); /* written is not arrived */
     UNTIL(&w, owner.wakes > 0);
-    CHECK(quic_conn_streams(w.server) == 0);
+    CHECK(quic_conn_streams(w.server) == 0 && quic_conn_state(w.server) == QUIC_OPEN);
     quic_conn_set_owner(w.server, &w.task);
     size_t seen = 0;
     while (stream_read(b.near, &b.buf, SIZE_MAX) == 0) {
