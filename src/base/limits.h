@@ -50,9 +50,16 @@
 #define TUNNEL_LINKS_MAX       256 /* of one tunnel at one edge: 64 replicas of four */
 
 /* Visitors */
+#define VISITOR_CERTS_MAX                                                                          \
+    1024 /* hostnames of one worker that have their certificate ready: 8 KiB each */
 #define VISITORS_MAX    65536 /* open connections of one worker; option */
 #define VISITOR_IDLE_MS 75000 /* kept-alive without a request */
 #define VISITOR_HEAD_MS 30000 /* from the first byte of a request to the end of its head */
+#define VISITOR_STALL_MS                                                                           \
+    120000 /* without any progress of a body: neither a byte taken nor one sent */
+#define VISITOR_HALF_MS                                                                            \
+    60000 /* without any byte for a visitor that has ended its direction: most are gone for good   \
+           */
 
 /* API */
 #define API_BODY_BYTES_MAX (1024 * 1024)

@@ -180,7 +180,7 @@ static int keep_server(struct datadir *d, const struct x509_pair *ca, const char
         return r;
     bool is_good = r == 0 && x509_not_after(slice_str(d->server.cert_pem), &end) == 0 &&
                    end - RENEW_SECONDS > (int64_t)time(NULL) &&
-                   x509_covers(slice_str(d->server.cert_pem), names);
+                   x509_names_are(slice_str(d->server.cert_pem), names);
     if (is_good)
         return 0;
     x509_pair_free(&d->server);
@@ -194,44 +194,38 @@ int datadir_open(const char *path, const char *const *names, struct datadir *ret
                  struct fault *fault)
 {
     struct datadir d = { .lock_fd = -1 };
-    struct x509_pair ca = { 0 };
     if (snprintf(d.path, sizeof d.path, "%s", path) >= (int)sizeof d.path - 32)
         return fault_set(fault, ERR_TOOLARGE, "the data directory's path is too long");
     int r = make_dirs(d.path, fault);
     if (r == 0)
         r = take_lock(&d, fault);
     if (r == 0)
-        r = keep_ca(&d, &ca, fault);
+        r = keep_ca(&d, &d.ca, fault);
     if (r == 0)
-        r = keep_server(&d, &ca, names, fault);
+        r = keep_server(&d, &d.ca, names, fault);
     if (r == 0)
         r = keep_bytes(d.path, "seal.key", d.seal_key, sizeof d.seal_key, fault);
     if (r == 0)
         r = keep_bytes(d.path, "quic.secret", d.quic_secret, sizeof d.quic_secret, fault);
     if (r == 0)
         r = keep_token(&d, fault);
-    if (r == 0 && x509_pin(slice_str(ca.cert_pem), d.pin) < 0)
+    if (r == 0 && x509_pin(slice_str(d.ca.cert_pem), d.pin) < 0)
         r = fault_set(fault, ERR_CERT, "%s/ca.pem is not a certificate", path);
-    if (r == 0) {
-        d.ca_pem = ca.cert_pem;
-        ca.cert_pem = NULL;
+    if (r == 0)
         *ret = d;
-    } else {
+    else
         datadir_close(&d);
-    }
-    x509_pair_free(&ca);
     return r;
 }
 
 void datadir_close(struct datadir *d)
 {
     x509_pair_free(&d->server);
-    free(d->ca_pem);
+    x509_pair_free(&d->ca);
     explicit_bzero(d->seal_key, sizeof d->seal_key);
     explicit_bzero(d->quic_secret, sizeof d->quic_secret);
     explicit_bzero(d->admin_token, sizeof d->admin_token);
     if (d->lock_fd >= 0)
         (void)close(d->lock_fd);
     d->lock_fd = -1;
-    d->ca_pem = NULL;
 }

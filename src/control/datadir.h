@@ -14,16 +14,17 @@
 struct datadir {
     char path[DATADIR_PATH_BYTES];
     int lock_fd;
-    char *ca_pem;            /* NUL-terminated */
-    struct x509_pair server; /* leaf and CA; key */
+    struct x509_pair ca; /* signs what visitors are shown, hostname by hostname */
+    struct x509_pair
+        server; /* for connectors, and visitors who ask for no name: leaf and CA; key */
     uint8_t seal_key[32], quic_secret[32];
     char admin_token[ADMIN_TOKEN_BYTES + 1];
     uint8_t pin[32]; /* of the CA */
 };
 
 /* Makes what is missing and locks it: `lock` holds the process's number and is write-locked (fcntl,
- * F_OFD_SETLK) while an edge runs, so that others can ask without taking it. `names`: what the
- * server's certificate must cover, NULL-terminated. ERR_BUSY when another edge uses it. */
+ * F_OFD_SETLK) while an edge runs, so that others can ask without taking it. `names`: those of
+ * the server's certificate, NULL-terminated. ERR_BUSY when another edge uses it. */
 int datadir_open(const char *path, const char *const *names, struct datadir *ret,
                  struct fault *fault) __attribute__((warn_unused_result));
 /* Only reads the admin token and such, for `adit-edge cert`: no lock. ERR_NOTFOUND. */

@@ -204,8 +204,8 @@ int x509_issue(const struct x509_pair *ca, const char *const *names, unsigned da
         r = gnutls_x509_privkey_import(ca_key, &key_pem, GNUTLS_X509_FMT_PEM);
     if (r == 0)
         r = new_key(&key);
-    if (r == 0)
-        r = new_cert(key, names[0], days, &leaf);
+    if (r == 0) /* a common name has 64 characters at most (RFC 5280, appendix A.1) */
+        r = new_cert(key, strlen(names[0]) <= 64 ? names[0] : "Adit edge", days, &leaf);
     if (r == 0)
         r = sign_leaf(leaf, ca_crt, ca_key, names);
     if (r == 0)
@@ -264,16 +264,29 @@ static bool has_name(gnutls_x509_crt_t c, const char *name)
     }
 }
 
-bool x509_covers(struct slice cert_pem, const char *const *names)
+static size_t name_count(gnutls_x509_crt_t c)
+{
+    char san[300];
+    for (unsigned i = 0;; i++) {
+        size_t n = sizeof san;
+        int r = gnutls_x509_crt_get_subject_alt_name(c, i, san, &n, NULL);
+        if (r < 0 && r != GNUTLS_E_SHORT_MEMORY_BUFFER)
+            return i;
+    }
+}
+
+bool x509_names_are(struct slice cert_pem, const char *const *names)
 {
     gnutls_x509_crt_t c;
-    bool covers = true;
+    size_t count = 0;
+    bool are = true;
     if (import_cert(cert_pem, &c) != 0)
         return false;
-    for (size_t i = 0; names[i] != NULL && covers; i++)
-        covers = has_name(c, names[i]);
+    for (; names[count] != NULL && are; count++)
+        are = has_name(c, names[count]);
+    are = are && name_count(c) == count;
     gnutls_x509_crt_deinit(c);
-    return covers;
+    return are;
 }
 
 int x509_pin(struct slice cert_pem, uint8_t ret[static 32])

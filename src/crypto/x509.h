@@ -21,7 +21,7 @@ int x509_issue(const struct x509_pair *ca, const char *const *names, unsigned da
                struct x509_pair *ret, struct fault *fault) __attribute__((warn_unused_result));
 /* End of the first certificate's validity, seconds since 1970. */
 int x509_not_after(struct slice cert_pem, int64_t *ret) __attribute__((warn_unused_result));
-/* Whether the first certificate has all of these names, wildcards as they are written. */
-bool x509_covers(struct slice cert_pem, const char *const *names);
+/* Whether the first certificate names all of these and nothing else. */
+bool x509_names_are(struct slice cert_pem, const char *const *names);
 /* SHA-256 of the first certificate's SubjectPublicKeyInfo: what tokens pin. */
 int x509_pin(struct slice cert_pem, uint8_t ret[static 32]) __attribute__((warn_unused_result));

@@ -40,6 +40,17 @@ static void bridge_end(struct bridge *b, int why)
     loop_reap(b->loop, &b->reaper, bridge_reap);
 }
 
+/* What a stream says without being read: a failure, or 0. While its bytes wait for the other side
+ * only this shows a reset. */
+static int state_of(struct bridge *b, struct stream *s)
+{
+    struct buf none;
+    buf_init(&none, loop_chunks(b->loop), 0);
+    int r = stream_read(s, &none, 0);
+    buf_done(&none);
+    return r == ERR_AGAIN || r == ERR_EOF ? 0 : r;
+}
+
 /* One direction: true when it is over; *ret_why gets a failure. */
 static bool carry(struct bridge *b, struct stream *from, struct buf *held, struct stream *to,
                   int *ret_why)
@@ -52,13 +63,28 @@ static bool carry(struct bridge *b, struct stream *from, struct buf *held, struc
     return r == ERR_EOF;
 }
 
+/* A connector that wants no more of the request may still answer it: the way up is over then, and
+ * the rest of the request stays where it is. */
+static int carry_up(struct bridge *b)
+{
+    int why = 0;
+    b->up_over = carry(b, b->near, &b->up, b->link, &why);
+    if (why < 0 && state_of(b, b->near) == 0 && state_of(b, b->link) == 0) {
+        b->up_over = true;
+        why = 0;
+    }
+    return why;
+}
+
 static void bridge_run(struct task *t)
 {
     struct bridge *b = container_of(t, struct bridge, task);
-    int why = 0;
-    if (!b->up_over)
-        b->up_over = carry(b, b->near, &b->up, b->link, &why);
-    if (!b->down_over && why == 0)
+    int why = state_of(b, b->near);
+    if (why == 0)
+        why = state_of(b, b->link);
+    if (why == 0 && !b->up_over)
+        why = carry_up(b);
+    if (why == 0 && !b->down_over)
         b->down_over = carry(b, b->link, &b->down, b->near, &why);
     if (why < 0 || (b->up_over && b->down_over))
         bridge_end(b, why);

@@ -99,6 +99,7 @@ int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addr
     e->conf = *conf;
     e->chain_pem = slice_dup(conf->chain_pem);
     e->key_pem = slice_dup(conf->key_pem);
+    e->ca = (struct x509_pair){ slice_dup(conf->ca_pem), slice_dup(conf->ca_key_pem) };
     e->addrs = (struct edge_addrs){ conf->tunnel, conf->http, conf->https };
     e->workers = calloc(conf->workers, sizeof *e->workers);
     e->mailboxes = calloc(conf->workers, sizeof(struct mailbox *));
@@ -137,6 +138,7 @@ void edge_stop(struct edge *e)
         explicit_bzero(e->key_pem, strlen(e->key_pem));
     free(e->chain_pem);
     free(e->key_pem);
+    x509_pair_free(&e->ca);
     free(e->workers);
     free(e->mailboxes);
     free(e->endpoints);

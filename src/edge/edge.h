@@ -13,7 +13,11 @@ struct edge;
 struct edge_conf {
     unsigned workers;
     struct addr tunnel, http, https; /* port 0 = any; size 0 = not listened to */
-    struct slice chain_pem, key_pem; /* certificate of visitors' TLS and of the tunnel; copied */
+    struct slice chain_pem, key_pem; /* certificate of the tunnel, and of visitors who ask for a
+                                        hostname that is not ours; copied */
+    struct slice ca_pem, ca_key_pem; /* signs the certificates of visitors' hostnames; copied */
+    const char *const *domains;      /* every hostname below them is ours; NULL-terminated; outlives
+                                        the edge */
     uint8_t quic_secret[32];
     struct plane plane;
     size_t visitors_max; /* of one worker; 0 = limits.h */

@@ -2,6 +2,7 @@
 /* What the files of edge/ share: one worker's state. Everything here belongs to that worker's
  * thread. */
 #include "base/map.h"
+#include "edge/certs.h"
 #include "edge/edge.h"
 #include "edge/link.h"
 #include "http/h1_server.h"
@@ -28,6 +29,7 @@ struct edge_worker {
     struct tcp_listener *http, *https;
     struct quic_endpoint *quic;
     struct tls_creds *tls;
+    struct certs *certs; /* that visitors are shown */
     struct h1_group visitors;
     struct list handshakes; /* visitors whose TLS handshake is under way */
     size_t handshake_count;
@@ -46,6 +48,7 @@ struct edge_worker {
 struct edge {
     struct edge_conf conf;
     char *chain_pem, *key_pem;
+    struct x509_pair ca;
     struct edge_addrs addrs;
     unsigned count;
     struct edge_worker *workers;

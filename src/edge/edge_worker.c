@@ -30,6 +30,7 @@ void edge_worker_done(void *ctx)
     map_done(&w->sessions_by_id);
     snapshot_unref(w->snapshot);
     tls_creds_unref(w->tls);
+    certs_free(w->certs);
     task_done(&w->accept);
     task_done(&w->drain);
 }
@@ -87,13 +88,41 @@ static int open_quic(struct edge_worker *w, struct fault *fault)
     return 0;
 }
 
+/* A hostname is ours below one of our domains, or when a tunnel serves it. */
+static bool is_ours(const struct edge_worker *w, struct slice name)
+{
+    struct uuid tunnel;
+    for (const char *const *d = w->edge->conf.domains; d != NULL && *d != NULL; d++) {
+        struct slice domain = slice_str(*d);
+        bool is_below =
+            slice_ends(name, domain) && name.n > domain.n && name.p[name.n - domain.n - 1] == '.';
+        if (is_below || slice_eq(name, domain))
+            return true;
+    }
+    return w->snapshot != NULL && snapshot_route(w->snapshot, name, &tunnel);
+}
+
+static struct tls_cert *choose_cert(void *ctx, const char *name)
+{
+    struct edge_worker *w = ctx;
+    return is_ours(w, slice_str(name)) ? certs_get(w->certs, name) : NULL;
+}
+
 int edge_worker_open(struct edge_worker *w, struct fault *fault)
 {
     static const char *const ALPN[] = { "http/1.1", NULL };
     struct edge *e = w->edge;
-    struct tls_server_pair pair = { .chain_pem = slice_str(e->chain_pem),
-                                    .key_pem = slice_str(e->key_pem) };
-    int r = tls_creds_server(&pair, 1, ALPN, &w->tls, fault);
+    struct tls_server_opts opts = {
+        .chain_pem = slice_str(e->chain_pem),
+        .key_pem = slice_str(e->key_pem),
+        .alpn = ALPN,
+        .choose = choose_cert,
+        .ctx = w,
+    };
+    w->certs = certs_new(&e->ca);
+    if (w->certs == NULL)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    int r = tls_creds_server(&opts, &w->tls, fault);
     if (r == 0)
         r = open_listener(w, "http", &e->addrs.http, &w->http, fault);
     if (r == 0)

@@ -15,21 +15,24 @@ char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
 static int add_forwarded_for(struct exchange *ex, const char *ip)
 {
     static const struct slice NAME = { (const uint8_t *)"X-Forwarded-For", 15 };
-    struct fields *f = &ex->request.fields;
-    const char *all = NULL;
-    for (size_t i = 0; i < f->count; i++) {
-        if (!slice_eq_nocase(f->lines[i].name, NAME))
-            continue;
-        struct slice value = f->lines[i].value;
-        all = all == NULL ? arena_str(&ex->arena, value)
-                          : arena_fmt(&ex->arena, "%s,%.*s", all, SLICE_FMT(value));
-        if (all == NULL)
-            return ERR_NOMEM;
-    }
+    const struct fields *f = &ex->request.fields;
+    size_t n = strlen(ip), at = 0;
+    for (size_t i = 0; i < f->count; i++)
+        if (slice_eq_nocase(f->lines[i].name, NAME))
+            n += f->lines[i].value.n + 1;
+    char *all = arena_alloc(&ex->arena, n + 1);
     if (all == NULL)
-        return fields_add(f, NAME, slice_str(ip));
-    all = arena_fmt(&ex->arena, "%s,%s", all, ip);
-    return all != NULL ? fields_set(f, NAME, slice_str(all)) : ERR_NOMEM;
+        return ERR_NOMEM;
+    for (size_t i = 0; i < f->count; i++) {
+        struct slice value = f->lines[i].value;
+        if (!slice_eq_nocase(f->lines[i].name, NAME) || value.n == 0)
+            continue;
+        memcpy(all + at, value.p, value.n);
+        at += value.n;
+        all[at++] = ',';
+    }
+    memcpy(all + at, ip, strlen(ip) + 1);
+    return fields_set(&ex->request.fields, NAME, slice_str(all));
 }
 
 /* ---- Cdn-Loop ---- */

@@ -26,7 +26,8 @@ static int view_parse(struct view *v, parse_head *parse, struct buf *in, struct 
     struct http1_limits limits = HTTP1_LIMITS;
     head->scan = *scan;
     v->bytes = buf_front(in);
-    int used = parse(v->bytes, &limits, head);
+    /* The scan goes on where it stopped, which may be behind the first piece. */
+    int used = scan->at <= v->bytes.n ? parse(v->bytes, &limits, head) : ERR_AGAIN;
     if (used == ERR_AGAIN && v->bytes.n < buf_len(in)) {
         size_t n = buf_len(in) <= HEAD_BYTES_MAX ? buf_len(in) : HEAD_BYTES_MAX + 1;
         v->copy = malloc(n);

@@ -15,7 +15,6 @@
 #define PIPELINE_BYTES_MAX 16384 /* read ahead while an answer is under way */
 #define LINGER_NSEC                                                                                \
     (2 * NSEC_PER_SEC) /* for the last answer to arrive before a reset could destroy it */
-#define STALL_NSEC (120 * NSEC_PER_SEC) /* a visitor that takes nothing for so long is gone */
 
 enum conn_state {
     CONN_IDLE, /* no byte of a request yet */
@@ -44,6 +43,9 @@ struct h1_conn {
     bool in_over;     /* the visitor finished its direction */
     bool is_1_0;
     size_t lingered;
+    uint64_t progress; /* bytes of bodies that moved between the visitor and us, so far */
+    uint64_t progress_seen;
+    nsec patience; /* that the deadline was set with */
     uint64_t requests;
     struct reaper reaper;
 };
@@ -62,6 +64,8 @@ void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1
         .ctx = ctx,
         .idle = VISITOR_IDLE_MS * NSEC_PER_MSEC,
         .head = VISITOR_HEAD_MS * NSEC_PER_MSEC,
+        .stall = VISITOR_STALL_MS * NSEC_PER_MSEC,
+        .half = VISITOR_HALF_MS * NSEC_PER_MSEC,
     };
     list_init(&g->conns);
 }
@@ -218,7 +222,7 @@ static void exchange_begin(struct h1_conn *c, const struct h1_request_info *info
     struct exchange *ex = c->ex;
     c->requests++;
     c->is_1_0 = info->is_1_0;
-    c->keeps_alive = info->keeps_alive && !c->group->is_draining;
+    c->keeps_alive = info->keeps_alive;
     c->head_sent = c->continue_sent = false;
     c->state = CONN_EXCHANGE;
     h1_reader_init(&c->reader, ex->request.framing, ex->request.length);
@@ -284,6 +288,7 @@ static int upload_step(struct h1_conn *c)
     int r = h1_reader_run(&c->reader, &c->in, &ex->up, &ex->arena, &ex->up_trailers);
     if (r == 0)
         body_end(&ex->up);
+    c->progress += ex->up.total - before;
     if (ex->up.total != before || r == 0)
         exchange_wake_right(ex);
     if (r == ERR_AGAIN && c->in_over && buf_is_empty(&c->in))
@@ -334,6 +339,8 @@ static int send_head(struct h1_conn *c)
     h1_writer_init(&c->writer,
                    ex->is_upgraded || c->is_1_0 ? FRAMING_LENGTH : ex->response->framing);
     c->head_sent = true;
+    if (ex->is_upgraded)
+        task_wake(&c->task); /* what came before the agreement goes up now */
     return 0;
 }
 
@@ -349,8 +356,10 @@ static int send_body(struct h1_conn *c)
         ex->bytes_down += moved;
         if (moved > 0)
             exchange_wake_right(ex);
-        if (r == 0 && !buf_is_empty(&c->out))
+        size_t waiting = buf_len(&c->out);
+        if (r == 0 && waiting > 0)
             r = stream_write(c->s, &c->out);
+        c->progress += waiting - buf_len(&c->out);
         if (r < 0)
             return r;
         if (!c->head_sent || buf_is_empty(&ex->down.held))
@@ -440,10 +449,11 @@ static size_t wanted(const struct h1_conn *c)
 static int fill(struct h1_conn *c)
 {
     size_t want = wanted(c);
-    int r = want > 0 ? stream_read(c->s, &c->in, want) : ERR_AGAIN;
-    if (r == 0)
+    int r = stream_read(c->s, &c->in, want);
+    if (r == 0 && want > 0)
         task_wake(&c->task); /* there may be more: in another step, for fairness */
-    if (r == 0 || r == ERR_AGAIN)
+    /* Nothing wanted: a reset ends the exchange all the same, an orderly end waits for its turn. */
+    if (r == 0 || r == ERR_AGAIN || (r == ERR_EOF && want == 0))
         return 0;
     if (r != ERR_EOF) {
         conn_close(c, r);
@@ -472,15 +482,35 @@ static bool check_deadline(struct h1_conn *c)
     return c->state != CONN_OVER;
 }
 
-/* A visitor that does not take its answer is given up after a while. */
+/* How long the visitor may leave the exchange as it is; 0 = it is not its turn. */
+static nsec patience_of(const struct h1_conn *c)
+{
+    const struct exchange *ex = c->ex;
+    if (!buf_is_empty(&c->out))
+        return c->group->stall; /* it takes nothing */
+    if (is_upgraded(c))
+        return 0;
+    if (c->in_over) /* a closed socket looks like this too, until something is written to it */
+        return c->group->half;
+    bool is_asked = !c->reader.is_over && !c->head_sent && body_room(&ex->up) > 0 &&
+                    (!ex->request.expects_continue || c->continue_sent);
+    return is_asked ? c->group->stall : 0; /* it sends nothing */
+}
+
+/* A visitor that neither takes nor sends what it should is given up after a while; each byte gives
+ * it the whole time again. */
 static void watch_stall(struct h1_conn *c)
 {
     if (c->state != CONN_EXCHANGE)
         return;
-    if (buf_is_empty(&c->out))
+    nsec patience = patience_of(c);
+    bool is_new = patience != c->patience || c->progress != c->progress_seen;
+    c->patience = patience;
+    c->progress_seen = c->progress;
+    if (patience == 0)
         deadline_clear(&c->deadline);
-    else if (!deadline_is_set(&c->deadline))
-        deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + STALL_NSEC);
+    else if (is_new || !deadline_is_set(&c->deadline))
+        deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + patience);
 }
 
 static void conn_run(struct task *t)

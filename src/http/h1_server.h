@@ -27,6 +27,8 @@ struct h1_group {
     void *ctx;
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */
     nsec head;        /* first byte to end of head; 0 = VISITOR_HEAD_MS */
+    nsec stall;       /* a body without progress; 0 = VISITOR_STALL_MS */
+    nsec half;        /* silence after the visitor's end; 0 = VISITOR_HALF_MS */
     bool is_draining; /* set by h1_group_drain */
     size_t count;
     struct list conns;

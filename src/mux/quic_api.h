@@ -13,6 +13,7 @@ typedef ngtcp2_conn_stat ngtcp2_conn_info;
 #define ngtcp2_ccerr_default               ngtcp2_connection_close_error_default
 #define ngtcp2_ccerr_set_application_error ngtcp2_connection_close_error_set_application_error
 #define ngtcp2_ccerr_set_liberr            ngtcp2_connection_close_error_set_transport_error_liberr
+#define ngtcp2_ccerr_set_tls_alert         ngtcp2_connection_close_error_set_transport_error_tls_alert
 #define NGTCP2_CCERR_TYPE_APPLICATION      NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION
 #define ngtcp2_conn_get_conn_info          ngtcp2_conn_get_conn_stat
 #define ngtcp2_conn_in_closing_period      ngtcp2_conn_is_in_closing_period

@@ -215,7 +215,9 @@ void quic_conn_fail(struct quic_conn *c, int ng_error)
     struct quic_why why = { 0 };
     if (c->state == QUIC_CLOSED)
         return;
-    if (ng_error == NGTCP2_ERR_DRAINING) {
+    if (ng_error == NGTCP2_ERR_DRAINING && c->why.err == ERR_RESET) {
+        why = c->why; /* a stateless reset: nobody closed it */
+    } else if (ng_error == NGTCP2_ERR_DRAINING) {
         why_of_peer(c, &why);
     } else {
         why = c->why; /* a failed certificate check left its reason */
@@ -233,7 +235,11 @@ void quic_conn_fail(struct quic_conn *c, int ng_error)
         if (!is_silent) {
             ngtcp2_ccerr ccerr;
             ngtcp2_ccerr_default(&ccerr);
-            ngtcp2_ccerr_set_liberr(&ccerr, ng_error, NULL, 0);
+            uint8_t alert = ngtcp2_conn_get_tls_alert(c->ng);
+            if (alert != 0) /* CRYPTO_ERROR: the peer learns which check failed (RFC 9001 §4.8) */
+                ngtcp2_ccerr_set_tls_alert(&ccerr, alert, NULL, 0);
+            else
+                ngtcp2_ccerr_set_liberr(&ccerr, ng_error, NULL, 0);
             send_close(c, &ccerr);
         }
     }

@@ -175,9 +175,14 @@ static void feed(struct quic_endpoint *e, const struct udp_packet *p, bool may_p
         quic_conn_read(cid->conn, p);
         return;
     }
-    if (!e->is_server)
-        return;
     bool is_long = (p->data.p[0] & 0x80) != 0;
+    if (!e->is_server) {
+        /* A stateless reset has an id that nobody knows: the connection, of which a client's socket
+         * has one, tells it by its token (RFC 9000 §10.3.1). */
+        if (!is_long && !list_is_empty(&e->conns))
+            quic_conn_read(container_of(e->conns.next, struct quic_conn, node), p);
+        return;
+    }
     if (vc.dcidlen == QUIC_CID_BYTES && may_pass_on && !is_long && pass_on(e, p, vc.dcid))
         return;
     if (is_long)

@@ -154,6 +154,11 @@ int quic_conn_accept_new(struct quic_endpoint *e, const struct udp_packet *p)
         quic_conn_destroy(c);
         return ERR_AGAIN;
     }
+    if (r == NGTCP2_ERR_DROP_CONN) {
+        /* Noise that looks like a first packet: it must cost no memory beyond this moment. */
+        quic_conn_destroy(c);
+        return ERR_PROTO;
+    }
     if (r != 0)
         quic_conn_fail(c, r);
     else

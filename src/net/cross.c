@@ -9,7 +9,15 @@
 
 /* The two ends share one counted block with a half for each; each half belongs to its own loop's
  * thread, and mail is the only way from one to the other. */
-enum kind { CROSS_OPEN, CROSS_DATA, CROSS_CREDIT, CROSS_FINISH, CROSS_STOP, CROSS_ABORT };
+enum kind {
+    CROSS_OPEN,
+    CROSS_DATA,
+    CROSS_CREDIT,
+    CROSS_FINISH,
+    CROSS_STOP,  /* the sender let go after its own end: nothing more is wanted of the receiver */
+    CROSS_ABORT, /* both directions are over */
+    CROSS_LOST,  /* comes back for a note that found no loop any more */
+};
 
 struct half {
     struct stream stream;
@@ -21,8 +29,8 @@ struct half {
     size_t in_credit; /* read, not yet told */
     size_t out_room;  /* may yet be sent */
     bool is_full, is_finished, is_in_over, is_released;
-    int err;
-    int out_err; /* the other side reads no more: what it sent may still be read */
+    int err;     /* why both directions are over */
+    int out_err; /* why nothing can be written any more: what has come may still be read */
 };
 
 struct shared {
@@ -31,7 +39,6 @@ struct shared {
     cross_accept *accept;
     void (*dropped)(void *ctx);
     void *ctx;
-    bool is_accepted; /* far thread */
 };
 
 struct note {
@@ -68,6 +75,13 @@ static void die(struct half *h, int why)
     task_wake(h->stream.owner);
 }
 
+static void stop_writing(struct half *h, int why)
+{
+    if (h->out_err == 0)
+        h->out_err = why;
+    task_wake(h->stream.owner);
+}
+
 /* ---- notes ---- */
 
 static void note_free(struct note *n)
@@ -100,28 +114,30 @@ static struct note *note_new(struct half *from)
 }
 
 /* The receiver's loop is gone: the sender learns of it, on its own thread, by a note that comes
- * back. */
+ * back. Whoever owned the receiving half has let go of it before (its last words are on their way
+ * or were said), so that what only concerns its reading comes to nothing. */
 static void note_dropped(struct mail *m)
 {
     struct note *n = container_of(m, struct note, mail);
-    struct half *from = n->to->other;
-    if (n->kind == CROSS_OPEN && n->to->shared->dropped != NULL)
-        n->to->shared->dropped(n->to->shared->ctx);
-    if (n->kind == CROSS_ABORT || n->why == ERR_CLOSED) {
+    struct shared *sh = n->to->shared;
+    bool was_open = n->kind == CROSS_OPEN;
+    if (was_open && sh->dropped != NULL)
+        sh->dropped(sh->ctx);
+    if (was_open || n->kind == CROSS_DATA || n->kind == CROSS_FINISH) {
+        n->mail = (struct mail){ .deliver = note_deliver, .drop = note_dropped };
+        n->to = n->to->other;
+        n->kind = CROSS_LOST;
+        mailbox_post(n->to->mailbox, &n->mail);
+    } else {
         note_free(n);
-        return;
     }
-    n->mail = (struct mail){ .deliver = note_deliver, .drop = note_dropped };
-    n->to = from;
-    n->kind = CROSS_ABORT;
-    n->why = ERR_CLOSED;
-    mailbox_post(from->mailbox, &n->mail);
+    if (was_open)
+        shared_unref(sh); /* of the far half, which nobody will ever have */
 }
 
 static void accept_far(struct half *h)
 {
     struct shared *sh = h->shared;
-    sh->is_accepted = true;
     buf_init(&h->in, loop_chunks(h->loop), CROSS_WINDOW_BYTES);
     sh->accept(sh->ctx, h->loop, &h->stream);
 }
@@ -150,11 +166,16 @@ static void note_deliver(struct mail *m)
         task_wake(h->stream.owner);
         break;
     case CROSS_STOP:
-        h->out_err = ERR_CLOSED;
-        task_wake(h->stream.owner);
+        stop_writing(h, n->why);
         break;
     case CROSS_ABORT:
         die(h, n->why);
+        break;
+    case CROSS_LOST:
+        if (h->is_in_over) /* it had ended in order: what came of it is whole */
+            stop_writing(h, ERR_CLOSED);
+        else
+            die(h, ERR_CLOSED);
         break;
     }
     note_free(n);
@@ -223,10 +244,13 @@ static void cross_abort(struct stream *s, int why)
 static void cross_release(struct stream *s)
 {
     struct half *h = half_of(s);
-    if (!h->is_finished)
+    if (!h->is_finished) {
         cross_abort(s, ERR_CLOSED);
-    else if (!h->is_in_over && h->err == 0)
-        post(h, note_new(h), CROSS_STOP); /* or its writer would wait for our reading for ever */
+    } else if (h->err == 0 && !h->is_in_over) {
+        struct note *note = note_new(h);
+        note->why = ERR_RESET;
+        post(h, note, CROSS_STOP);
+    }
     h->stream.owner = NULL;
     h->is_released = true;
     buf_drop(&h->in, buf_len(&h->in));

@@ -1,8 +1,10 @@
 #pragma once
 /* A pair of streams whose ends live on two loops: how an exchange reaches a link of another worker.
  * Data, credit and the end travel as mail; chunks cross by reference; at most CROSS_WINDOW_BYTES
- * are under way in each direction. Each end is used on its own loop's thread only; either may be
- * released first; a loop that goes away aborts the other end (ERR_CLOSED). */
+ * are under way in each direction. An end that is released after its finish still delivers what was
+ * written, and the other's writes then fail with ERR_RESET. Each end is used on its own loop's
+ * thread only; either may be released first; a loop that goes away aborts the other end
+ * (ERR_CLOSED). */
 #include "net/stream.h"
 
 /* Runs on the far loop's thread; owns `far_end` from then on. `ctx` is what was given to

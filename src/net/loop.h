@@ -67,7 +67,7 @@ static inline bool deadline_take(struct deadline *d)
 enum {
     WATCH_READ = 1,
     WATCH_WRITE = 2,
-    WATCH_ERROR = 4, /* the descriptor has an error to tell: always watched while anything is */
+    WATCH_ERROR = 4, /* the descriptor has an error to tell: always watched once anything was */
 };
 
 /* Watches a non-blocking descriptor (level triggered). When it is ready, `ready` gains the bits and

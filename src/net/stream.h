@@ -17,7 +17,8 @@ struct stream_ops {
     const char *kind; /* for logs: "tcp", "tls", "quic", "pipe" */
     /* Appends at most `max` bytes (and no more than fit) to *to. 0 when at least one byte came;
      * ERR_AGAIN; ERR_EOF after the far side's orderly end (again and again); another error when the
-     * stream is dead. */
+     * stream is dead. With `max` 0 nothing is read: a reset shows itself although bytes wait that
+     * nobody has room for; 0, ERR_AGAIN and ERR_EOF say that there was none. */
     int (*read)(struct stream *, struct buf *to, size_t max);
     /* Takes what fits from the front of *from, by reference. 0 when all was taken; ERR_AGAIN when
      * some is left (the owner is woken when there is room); another error when the stream is dead.

@@ -29,7 +29,7 @@ struct tcp {
     int send_err; /* why nothing can be sent any more: what has come may still be read */
     bool is_connecting, is_eof;
     bool is_bulk;  /* the last read was given more than it asked for */
-    bool is_reset; /* sending found a reset: the end that reads see after it is none */
+    bool is_reset; /* by the peer: the end that reads see after what had come is none */
     bool is_finishing, is_finished; /* FIN is wanted; is out */
     bool is_full;                   /* write said ERR_AGAIN */
     bool is_released;
@@ -164,6 +164,8 @@ static int tcp_read(struct stream *s, struct buf *to, size_t max)
         return t->err;
     if (t->is_connecting)
         return ERR_AGAIN;
+    if (max == 0 && t->is_reset)
+        return t->send_err; /* whatever waits to be read */
     if (t->is_eof)
         return ERR_EOF;
     if ((watch_ready(t->watch) & WATCH_READ) == 0)
@@ -321,9 +323,9 @@ static void flush_run(struct task *task)
         tcp_free(t);
         return;
     }
-    if (t->err < 0 || t->send_err < 0 || t->is_connecting)
+    if (t->err < 0 || t->is_connecting)
         return;
-    while (r == 0 && !buf_is_empty(&t->out))
+    while (r == 0 && t->send_err == 0 && !buf_is_empty(&t->out))
         r = send_some(t);
     if (r == ERR_AGAIN)
         watch_wait(t->watch, WATCH_WRITE);
@@ -343,10 +345,26 @@ static void flush_run(struct task *task)
     }
 }
 
+/* A reset while nobody reads: the kernel's error is taken, so that neither a full buffer nor unread
+ * data hide it. */
+static void check_reset(struct tcp *t)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (t->err < 0 || t->is_connecting || t->send_err < 0 ||
+        (watch_ready(t->watch) & WATCH_ERROR) == 0)
+        return;
+    if (getsockopt(watch_fd(t->watch), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
+        stop_sending(t, err_from_errno(error), error != EPIPE);
+    if (t->is_released)
+        task_wake(&t->flush);
+}
+
 static void notice_run(struct task *task)
 {
     struct tcp *t = container_of(task, struct tcp, notice);
     check_connected(t);
+    check_reset(t);
     if ((watch_ready(t->watch) & WATCH_WRITE) != 0 && !buf_is_empty(&t->out))
         task_wake(&t->flush);
     task_wake(t->stream.owner);

@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -31,6 +32,9 @@ static void set_option(int fd, int level, int name, int value)
 static void remove_dead_socket(const struct addr *addr)
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&addr->sa;
+    struct stat st;
+    if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return; /* a file of another kind refuses connections too, and is somebody's */
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;

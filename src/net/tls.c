@@ -20,6 +20,7 @@ struct tls {
     struct loop *loop;
     struct stream *under;
     struct tls_creds *creds;
+    struct tls_cert *cert; /* that a server's session shows */
     gnutls_session_t session;
     struct buf in, out; /* records, as they travel */
     uint64_t pulled;    /* bytes of records that GnuTLS has taken */
@@ -137,15 +138,37 @@ static void explain_certificate(struct tls *t)
     gnutls_free(text.data);
 }
 
+/* The client's SNI in lower case; "" when it sent none, or something that is no hostname. */
+static void take_sni(struct tls *t)
+{
+    size_t n = sizeof t->name - 1;
+    unsigned kind;
+    if (gnutls_server_name_get(t->session, t->name, &n, &kind, 0) != 0 || kind != GNUTLS_NAME_DNS ||
+        strlen(t->name) != n)
+        t->name[0] = 0;
+    for (char *c = t->name; *c != 0; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c |= 0x20;
+}
+
+const struct tls_cert *tls_session_cert(gnutls_session_t session)
+{
+    struct tls *t = gnutls_session_get_ptr(session);
+    take_sni(t);
+    if (t->cert == NULL && t->creds->choose != NULL)
+        t->cert = t->creds->choose(t->creds->choose_ctx, t->name);
+    if (t->cert == NULL)
+        t->cert = tls_cert_ref(t->creds->own);
+    return t->cert;
+}
+
 static void take_names(struct tls *t)
 {
     gnutls_datum_t alpn;
-    size_t n = sizeof t->name - 1;
-    unsigned kind;
     if (gnutls_alpn_get_selected_protocol(t->session, &alpn) == 0)
         (void)snprintf(t->alpn, sizeof t->alpn, "%.*s", (int)alpn.size, (const char *)alpn.data);
-    if (t->creds->is_server && gnutls_server_name_get(t->session, t->name, &n, &kind, 0) != 0)
-        t->name[0] = 0;
+    if (t->creds->is_server)
+        take_sni(t); /* a resumed session shows no certificate */
 }
 
 static void handshake(struct tls *t)
@@ -215,10 +238,13 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
         return ERR_EOF;
     if (!t->is_ready)
         return ERR_AGAIN;
-    if (max == 0)
-        return gnutls_record_check_pending(t->session) > 0 || !buf_is_empty(&t->in)
-                   ? 0
-                   : stream_read(t->under, &t->in, 0);
+    if (max == 0) {
+        int r = stream_read(t->under, &t->in, 0);
+        if (r < 0 && r != ERR_AGAIN && r != ERR_EOF)
+            return r;
+        bool has_records = gnutls_record_check_pending(t->session) > 0 || !buf_is_empty(&t->in);
+        return has_records ? 0 : r == ERR_EOF ? ERR_AGAIN : r;
+    }
     while (total < max) {
         size_t room;
         uint8_t *p =
@@ -308,6 +334,7 @@ static void reap(struct reaper *r)
     gnutls_deinit(t->session);
     buf_done(&t->in);
     buf_done(&t->out);
+    tls_cert_unref(t->cert);
     tls_creds_unref(t->creds);
     free(t);
 }
@@ -366,6 +393,7 @@ static int configure(struct tls *t)
         r = gnutls_alpn_set_protocols(t->session, t->creds->alpn, t->creds->alpn_count, 0);
     if (r == 0 && t->creds->is_server)
         r = gnutls_session_ticket_enable_server(t->session, &t->creds->tickets);
+    gnutls_session_set_ptr(t->session, t);
     gnutls_transport_set_ptr(t->session, t);
     gnutls_transport_set_pull_function(t->session, pull);
     gnutls_transport_set_pull_timeout_function(t->session, pull_timeout);

@@ -10,15 +10,30 @@ struct tls_creds;
 struct tls_creds *tls_creds_ref(struct tls_creds *c);
 void tls_creds_unref(struct tls_creds *c); /* NULL is accepted */
 
-/* Server: PEM chain and key; further pairs are chosen by the names in the certificate and the
- * client's SNI, first one without a match. `alpn`: NULL-terminated list offered in order, or NULL.
+/* One certificate with its chain and key: counted, immutable. */
+struct tls_cert;
+int tls_cert_new(struct slice chain_pem, struct slice key_pem, struct tls_cert **ret,
+                 struct fault *fault) __attribute__((warn_unused_result));
+struct tls_cert *tls_cert_ref(struct tls_cert *c);
+void tls_cert_unref(struct tls_cert *c); /* NULL is accepted */
+
+/* Picks a server's certificate: `name` is the client's SNI in lower case, "" when it sent none.
+ * Returns a reference of its own, or NULL for the credentials' certificate. Called on the session's
+ * thread from within its handshake: it must be quick. */
+typedef struct tls_cert *tls_choose(void *ctx, const char *name);
+
+/* Server: PEM chain and key, shown to whoever `choose` has nothing for. `alpn`: NULL-terminated
+ * list offered in order, or NULL. `choose` may be NULL; with it the credentials belong to ctx's
+ * thread.
  */
-struct tls_server_pair {
+struct tls_server_opts {
     struct slice chain_pem, key_pem;
+    const char *const *alpn;
+    tls_choose *choose;
+    void *ctx;
 };
-int tls_creds_server(const struct tls_server_pair *pairs, size_t count, const char *const *alpn,
-                     struct tls_creds **ret, struct fault *fault)
-    __attribute__((warn_unused_result));
+int tls_creds_server(const struct tls_server_opts *opts, struct tls_creds **ret,
+                     struct fault *fault) __attribute__((warn_unused_result));
 
 struct tls_client_opts {
     struct slice ca_pem;            /* extra or only roots */

@@ -18,6 +18,7 @@ void tls_creds_unref(struct tls_creds *c)
     for (unsigned i = 0; i < c->alpn_count; i++)
         free(c->alpn[i].data);
     gnutls_free(c->tickets.data);
+    tls_cert_unref(c->own);
     if (c->priority != NULL)
         gnutls_priority_deinit(c->priority);
     if (c->cert != NULL)
@@ -57,25 +58,88 @@ static int creds_new(bool is_server, const char *const *alpn, struct tls_creds *
     return 0;
 }
 
-int tls_creds_server(const struct tls_server_pair *pairs, size_t count, const char *const *alpn,
-                     struct tls_creds **ret, struct fault *fault)
+/* ---- certificates ---- */
+
+struct tls_cert *tls_cert_ref(struct tls_cert *c)
 {
-    struct tls_creds *c;
-    int r = creds_new(true, alpn, &c, fault);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < count && i < TLS_PAIRS_MAX; i++) {
-        gnutls_datum_t chain = datum(pairs[i].chain_pem), key = datum(pairs[i].key_pem);
-        int e = gnutls_certificate_set_x509_key_mem(c->cert, &chain, &key, GNUTLS_X509_FMT_PEM);
-        if (e < 0) {
-            tls_creds_unref(c);
-            return fault_set(fault, ERR_CERT, "a server's certificate cannot be used: %s",
-                             gnutls_strerror(e));
-        }
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
+}
+
+void tls_cert_unref(struct tls_cert *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (unsigned i = 0; i < c->count; i++)
+        gnutls_pcert_deinit(&c->chain[i]);
+    if (c->key != NULL)
+        gnutls_privkey_deinit(c->key);
+    free(c);
+}
+
+int tls_cert_new(struct slice chain_pem, struct slice key_pem, struct tls_cert **ret,
+                 struct fault *fault)
+{
+    gnutls_datum_t chain = datum(chain_pem), key = datum(key_pem);
+    struct tls_cert *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    atomic_init(&c->refs, 1);
+    unsigned count = TLS_CHAIN_MAX;
+    int r = gnutls_pcert_list_import_x509_raw(c->chain, &count, &chain, GNUTLS_X509_FMT_PEM, 0);
+    if (r >= 0) {
+        c->count = count;
+        r = gnutls_privkey_init(&c->key);
+    }
+    if (r >= 0)
+        r = gnutls_privkey_import_x509_raw(c->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (r < 0) {
+        tls_cert_unref(c);
+        return fault_set(fault, ERR_CERT, "a server's certificate cannot be used: %s",
+                         gnutls_strerror(r));
     }
     *ret = c;
     return 0;
 }
+
+/* ---- servers ---- */
+
+/* What GnuTLS asks in the middle of a handshake. The session keeps the certificate alive. */
+static int on_retrieve(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
+                       gnutls_pcert_st **certs, unsigned *count, gnutls_ocsp_data_st **ocsp,
+                       unsigned *ocsp_count, gnutls_privkey_t *key, unsigned *flags)
+{
+    const struct tls_cert *c = tls_session_cert(session);
+    (void)info;
+    *certs = (gnutls_pcert_st *)(uintptr_t)c->chain;
+    *count = c->count;
+    *ocsp = NULL;
+    *ocsp_count = 0;
+    *key = c->key;
+    *flags = 0;
+    return 0;
+}
+
+int tls_creds_server(const struct tls_server_opts *opts, struct tls_creds **ret,
+                     struct fault *fault)
+{
+    struct tls_creds *c;
+    int r = creds_new(true, opts->alpn, &c, fault);
+    if (r < 0)
+        return r;
+    r = tls_cert_new(opts->chain_pem, opts->key_pem, &c->own, fault);
+    if (r < 0) {
+        tls_creds_unref(c);
+        return r;
+    }
+    c->choose = opts->choose;
+    c->choose_ctx = opts->ctx;
+    gnutls_certificate_set_retrieve_function3(c->cert, on_retrieve);
+    *ret = c;
+    return 0;
+}
+
+/* ---- clients ---- */
 
 int tls_creds_client(const struct tls_client_opts *opts, struct tls_creds **ret,
                      struct fault *fault)

@@ -1,10 +1,18 @@
 #pragma once
 /* What the files of TLS share. */
+#include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 
 #include "net/tls.h"
 
-#define TLS_PAIRS_MAX 64
+#define TLS_CHAIN_MAX 8
+
+struct tls_cert {
+    _Atomic unsigned refs;
+    gnutls_pcert_st chain[TLS_CHAIN_MAX];
+    unsigned count;
+    gnutls_privkey_t key;
+};
 
 struct tls_creds {
     _Atomic unsigned refs;
@@ -14,4 +22,11 @@ struct tls_creds {
     gnutls_datum_t tickets; /* key of session tickets, a server's */
     gnutls_datum_t alpn[8]; /* copies */
     unsigned alpn_count;
+    struct tls_cert *own; /* a server's, when nothing better is chosen */
+    tls_choose *choose;   /* or NULL */
+    void *choose_ctx;
 };
+
+/* tls.c: the certificate of a server's session, by what the client asks for. Borrowed from the
+ * session. */
+const struct tls_cert *tls_session_cert(gnutls_session_t session);

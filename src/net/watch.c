@@ -26,10 +26,15 @@ static void poll_for(struct watch *w, unsigned bits)
     if (bits == w->polled)
         return;
     w->polled = bits;
-    if (bits == 0)
-        (void)uv_poll_stop(&w->poll);
+    /* With nothing wanted an error is still news, which the kernel tells whoever polls for
+     * anything: here for urgent data, which nobody sends. One that is known already would be told
+     * again and again. */
+    int events = (int)to_uv(bits);
+    bool is_watched = events != 0 || ((w->ready & WATCH_ERROR) == 0);
+    if (is_watched)
+        (void)uv_poll_start(&w->poll, events != 0 ? events : UV_PRIORITIZED, on_event);
     else
-        (void)uv_poll_start(&w->poll, (int)to_uv(bits), on_event);
+        (void)uv_poll_stop(&w->poll);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -45,6 +50,9 @@ static void on_event(uv_poll_t *poll, int status, int events)
          * and whoever waits again afterwards polls anew. */
         bits = WATCH_READ | WATCH_WRITE | WATCH_ERROR;
         w->polled = 0;
+    } else if (bits == 0) {
+        /* Urgent data, or a hang-up, while nothing is wanted. */
+        (void)uv_poll_stop(&w->poll);
     }
     /* What was reported before and has not been looked at since would be reported again and again:
      * leave it. Writability is asked for once at a time, or it would always be there. */

@@ -18,7 +18,15 @@
 #include "crypto/keyfile.h"
 #include "prog/edge_control.h"
 
-#define NAMES_MAX (2 * API_DOMAINS_MAX + 16)
+/* Of the certificate that connectors are shown. No wildcard: strict clients refuse one directly
+ * below a top-level domain, and with it the whole certificate. */
+static const char *const NAMES[] = { "quic.cftunnel.com",
+                                     "h2.cftunnel.com",
+                                     "probe.cftunnel.com",
+                                     "localhost",
+                                     "127.0.0.1",
+                                     "::1",
+                                     NULL };
 
 /* Everything of one run. */
 struct server {
@@ -34,7 +42,7 @@ struct server {
     struct task task;
     struct mail drained;
     bool is_draining, is_over;
-    const char *names[NAMES_MAX];
+    const char *domains[API_DOMAINS_MAX + 1]; /* NULL-terminated */
 };
 
 const char *edge_data_dir(const struct edge_options *o)
@@ -145,17 +153,7 @@ static int write_addresses(struct server *s, struct fault *fault)
 
 static int take_domains(struct server *s, struct fault *fault)
 {
-    static const char *const ALWAYS[] = { "quic.cftunnel.com",
-                                          "h2.cftunnel.com",
-                                          "probe.cftunnel.com",
-                                          "localhost",
-                                          "*.localhost",
-                                          "127.0.0.1",
-                                          "::1" };
     struct api *api = &s->control.api;
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
-        s->names[n++] = ALWAYS[i];
     if (s->o->domain.count > API_DOMAINS_MAX)
         return fault_set(fault, ERR_LIMIT, "--domain: %d of them at most", API_DOMAINS_MAX);
     for (size_t i = 0; i < s->o->domain.count; i++) {
@@ -171,12 +169,11 @@ static int take_domains(struct server *s, struct fault *fault)
             if (slice_eq(name, slice_str(api->domains[k])))
                 return fault_set(fault, ERR_INVALID, "--domain %s is there twice", domain);
         api->domains[api->domain_count++] = domain;
-        s->names[n++] = domain;
-        s->names[n++] = arena_fmt(&s->arena, "*.%s", domain);
     }
     if (api->domain_count == 0)
         api->domains[api->domain_count++] = "localhost";
-    s->names[n] = NULL;
+    for (size_t i = 0; i < api->domain_count; i++)
+        s->domains[i] = api->domains[i];
     return 0;
 }
 
@@ -293,6 +290,9 @@ static int start_edge(struct server *s, struct fault *fault)
                                      : 1,
         .chain_pem = slice_str(s->dir.server.cert_pem),
         .key_pem = slice_str(s->dir.server.key_pem),
+        .ca_pem = slice_str(s->dir.ca.cert_pem),
+        .ca_key_pem = slice_str(s->dir.ca.key_pem),
+        .domains = s->domains,
         .plane = edge_control_plane(&s->control),
         .tunnel = s->addrs.tunnel,
         .http = s->addrs.http,
@@ -328,7 +328,7 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0) /* before anything is written */
         r = take_addrs(s, fault);
     if (r == 0)
-        r = datadir_open(edge_data_dir(s->o), s->names, &s->dir, fault);
+        r = datadir_open(edge_data_dir(s->o), NAMES, &s->dir, fault);
     if (r == 0) /* behind the lock: of two reasons the directory in use is the better one */
         r = check_addrs(s, fault);
     if (r == 0)

@@ -19,7 +19,7 @@ void tunnel_client_done(struct tunnel_client *c)
 {
     if (c->ex == NULL)
         return;
-    if (c->state != TC_OVER && c->stream != NULL)
+    if ((c->state != TC_OVER || c->is_cut) && c->stream != NULL)
         stream_abort(c->stream, ERR_CANCELED);
     stream_release(c->stream);
     buf_done(&c->out);
@@ -93,9 +93,14 @@ static void body_over(struct tunnel_client *c)
     c->state = TC_OVER;
     body_end(&c->ex->down);
     exchange_wake_left(c->ex);
-    /* Our half is finished with the other, or the stream never closes. */
-    if (!c->up_finished)
+    if (c->up_finished)
+        return;
+    /* Our half ends with the other, or the stream never closes: in order only when the request was
+     * whole, because a body that was cut off must not look complete to the origin. */
+    bool is_whole = body_is_over(&c->ex->up) || c->ex->request.upgrade != UPGRADE_NONE;
+    if (is_whole)
         stream_finish(c->stream);
+    c->is_cut = !is_whole;
     c->up_finished = true;
 }
 

@@ -19,6 +19,7 @@ struct tunnel_client {
     struct buf in;  /* the connector's head, and what came with it */
     enum tunnel_client_state state;
     bool up_finished;   /* our direction has its end */
+    bool is_cut;        /* the answer is whole, the request's body is not */
     bool body_taken;    /* some of the request's body left with the stream */
     uint64_t down_left; /* of a response with a length */
     const char *cause;  /* text of the connector's error, in the exchange's arena */

@@ -227,7 +227,8 @@ static int send_head(struct tunnel_server *t)
 static int send_down(struct tunnel_server *t)
 {
     struct exchange *ex = t->ex;
-    int r = buf_is_empty(&t->out) ? 0 : stream_write(t->s, &t->out);
+    /* Also with nothing to write: so an edge that wants no answer any more shows itself. */
+    int r = stream_write(t->s, &t->out);
     if (r == 0 && t->head_sent && !buf_is_empty(&ex->down.held)) {
         size_t before = buf_len(&ex->down.held);
         r = stream_write(t->s, &ex->down.held);

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import socket
+import ssl
 import subprocess
 import threading
 
@@ -176,14 +177,43 @@ def test_a_visitor_that_leaves_harms_nobody(tunnel):
     assert body == b"hello\n"
 
 
-def test_curl_over_https(tunnel):
-    # curl takes no wildcard directly under a top-level domain (*.localhost), so the name is not verified here; see docs/status.md.
-    port = tunnel.edge.port("https")
-    out = subprocess.run(["curl", "-sSk", "--resolve", f"{tunnel.host}:{port}:127.0.0.1",
-                          f"https://{tunnel.host}:{port}/echo"], capture_output=True, timeout=60)
+def curl(edge, host, path, *flags):
+    """By a name that curl verifies against the edge's CA."""
+    port = edge.port("https")
+    return subprocess.run(["curl", "-sS", "--cacert", edge.dir / "ca.pem", "--resolve", f"{host}:{port}:127.0.0.1", *flags,
+                           f"https://{host}:{port}{path}"], capture_output=True, timeout=60)
+
+
+def test_curl_verifies_the_hostname_over_https(tunnel):
+    out = curl(tunnel.edge, tunnel.host, "/echo")
     assert out.returncode == 0, out.stderr
     fields = {k.lower(): v for k, v in json.loads(out.stdout)["headers"]}
     assert fields["x-forwarded-proto"] == "https"
+
+
+@pytest.mark.parametrize("host", ["localhost", "nobody-serves-this.localhost", "UPPER.LocalHost", "a.b.c.localhost"])
+def test_every_hostname_below_the_edges_domain_has_a_certificate(tunnel, host):
+    out = curl(tunnel.edge, host, "/")
+    assert out.returncode == 0 and b"No tunnel serves this hostname" in out.stdout, out.stderr
+
+
+def test_a_hostname_of_somebody_else_gets_no_certificate(tunnel):
+    out = curl(tunnel.edge, "www.example.com", "/")
+    assert out.returncode == 60, (out.returncode, out.stderr)  # the peer's certificate does not match
+
+
+def certificate(edge, host):
+    context = ssl.create_default_context(cafile=edge.dir / "ca.pem")
+    with socket.create_connection(("127.0.0.1", edge.port("https")), timeout=60) as s:
+        with context.wrap_socket(s, server_hostname=host) as tls:
+            return tls.getpeercert()
+
+
+def test_a_hostnames_certificate_is_for_it_alone_and_is_kept(tunnel):
+    first = certificate(tunnel.edge, tunnel.host)
+    assert first["subjectAltName"] == (("DNS", tunnel.host),)
+    seen = {certificate(tunnel.edge, tunnel.host)["serialNumber"] for _ in range(20)}
+    assert len(seen) <= 4  # one for each worker
 
 
 def test_an_unknown_hostname_has_its_own_page(tunnel):

@@ -60,22 +60,23 @@ def test_another_protocol_than_argotunnel_is_refused(connector):
     still_serves(connector)
 
 
-@pytest.mark.xfail(strict=True, reason="src/mux/quic_conn.c, quic_conn_fail: a TLS failure is closed with PROTOCOL_VIOLATION (0xa), "
-                                       "not with CRYPTO_ERROR and its alert (ngtcp2_conn_get_tls_alert)")
 def test_the_refusal_tells_the_tls_alert(connector):
     with pytest.raises(ConnectionError) as failure:
         connector.run(dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", alpn=["h3"]))
     assert failure.value.peer.why.error_code == 0x100 + 120  # no_application_protocol: RFC 9001 §8.1
 
 
-@pytest.mark.xfail(strict=True, reason="src/prog/edge_serve.c, take_domains: the connectors' certificate has *.localhost, a wildcard "
-                                       "directly under a top-level domain, and strict clients refuse the whole certificate")
-def test_a_strict_client_accepts_the_certificate(connector):
-    connector.run(hang_up_after(dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", is_strict=True)))
+@pytest.mark.parametrize("name", ["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com", "localhost"])
+def test_a_strict_client_accepts_the_certificate_under_its_names(connector, name):
+    async def dial_and_hang_up():
+        await hang_up(await dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", server_name=name))
+
+    connector.run(dial_and_hang_up())
 
 
-async def hang_up_after(dialling):
-    await hang_up(await dialling)
+def test_a_strict_client_refuses_the_certificate_under_another_name(connector):
+    with pytest.raises(ConnectionError):
+        connector.run(dial(connector.edge.addresses["tunnel"], connector.edge.dir / "ca.pem", server_name=connector.host))
 
 
 def test_the_edge_offers_what_a_connector_needs(connector):
@@ -335,24 +336,63 @@ async def never(stream, request):
     await stream.over()
 
 
-def leave_while_waiting(connector, leave, seconds):
+@answer("/hangs-up-late")
+async def hangs_up_late(stream, request):
+    """Answers byte by byte, for as long as somebody wants it."""
+    stream.write(wire.response_head(200))
+    while stream.stop_code is None and stream.reset_code is None:
+        stream.write(b"x")
+        await asyncio.sleep(0.01)
+
+
+@answer("/takes-nothing")
+async def takes_nothing(stream, request):
+    await stream.until(lambda: stream.reset_code is not None)
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def leave(connector, path, how, body=b""):
+    """A visitor asks, waits until the connector has the request, and closes its connection: the stream must go."""
     before = len(connector.requests)
     with Visitor(connector.edge.port("http"), connector.host) as visitor:
-        visitor.request("GET", "/never")
-        until(lambda: any(r.target == "/never" for r in connector.requests[before:]), "the stream was opened")
+        length = [("Content-Length", str(1 << 30))] if body else []
+        visitor.send(h11.Request(method="POST" if body else "GET", target=path, headers=[("Host", connector.host), *length]))
+        until(lambda: any(r.target == path for r in connector.requests[before:]), "the stream was opened")
         stream = max((s for s in connector.peers[0].streams.values() if s.id % 4 == 1), key=lambda s: s.id)
-        leave(visitor.socket)
-    until(lambda: stream.stop_code is not None or stream.reset_code is not None, "the stream was let go", seconds)
+        if body:
+            with pytest.raises(BlockingIOError):  # until nobody takes any more
+                visitor.socket.setblocking(False)
+                while True:
+                    visitor.socket.send(body)
+        how(visitor.socket)
+    until(lambda: stream.stop_code is not None or stream.reset_code is not None, "the stream was let go")
+    still_serves(connector)
 
 
-def test_a_visitor_that_resets_its_connection_ends_the_stream(connector):
-    leave_while_waiting(connector, lambda s: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)), 30)
+@pytest.mark.parametrize("attempt", range(5))  # on whichever worker it lands
+def test_a_visitor_that_resets_its_connection_ends_the_stream(connector, attempt):
+    leave(connector, "/never", reset)
 
 
-@pytest.mark.xfail(strict=True, reason="src/http/h1_server.c, fill: an end of input during an exchange is taken for a half-close, without "
-                                       "a limit: the exchange of a visitor that closed stays for as long as the origin is silent")
-def test_a_visitor_that_closes_its_connection_ends_the_stream(connector):
-    leave_while_waiting(connector, lambda s: None, 3)
+def test_a_visitor_that_resets_its_connection_in_its_request_ends_the_stream(connector):
+    leave(connector, "/takes-nothing", reset, b"u" * 65536)
+
+
+def test_a_visitor_that_closes_its_connection_ends_the_stream_with_the_next_bytes(connector):
+    # A closed connection looks like one that only has nothing more to say: which it is shows itself when something is sent to it.
+    leave(connector, "/hangs-up-late", lambda s: None)
+
+
+def test_a_visitor_that_only_ended_its_direction_gets_its_answer(connector):
+    before = len(connector.requests)
+    with Visitor(connector.edge.port("http"), connector.host) as visitor:
+        visitor.request("GET", "/good")
+        visitor.socket.shutdown(socket.SHUT_WR)
+        assert visitor.response()[1] == b"a good answer"
+    assert len(connector.requests) == before + 1
 
 
 def test_a_connection_that_goes_takes_its_requests_with_it(spare):

@@ -178,8 +178,6 @@ def test_adit_takes_no_edge_with_another_name(tmp_path, names):
     check_clean(program)
 
 
-@pytest.mark.xfail(strict=True, reason="src/mux/quic_conn.c, quic_conn_fail: a certificate that is refused is closed with "
-                                       "PROTOCOL_VIOLATION, not with CRYPTO_ERROR and its alert")
 def test_adit_tells_an_edge_why_its_certificate_was_refused(tmp_path):
     edge = HandmadeEdge(tmp_path, names=["other.example.com"])
     program = start_connector(edge, tmp_path, "http_status:204", is_awaited=False)

@@ -12,20 +12,20 @@ TEST(a_certificate_names_what_it_was_issued_for)
     struct fault f = { 0 };
     CHECK_OK(x509_make_ca("Test CA", &ca, &f));
     CHECK_OK(x509_issue(&ca, NAMES, 30, &leaf, &f));
-    CHECK(x509_covers(slice_str(leaf.cert_pem), NAMES));
+    CHECK(x509_names_are(slice_str(leaf.cert_pem), NAMES));
     static const char *const OTHERS[][2] = { { "example.com", NULL },
                                              { "a.b.localhost", NULL }, /* one level alone */
                                              { "127.0.0.2", NULL },
                                              { "::2", NULL },
                                              { "*.example.com", NULL } };
     for (size_t i = 0; i < 5; i++)
-        CHECK(!x509_covers(slice_str(leaf.cert_pem), OTHERS[i]));
+        CHECK(!x509_names_are(slice_str(leaf.cert_pem), OTHERS[i]));
     static const char *const BOTH[] = { "localhost", "example.com", NULL }, *const NONE[] = {
         NULL
     };
-    CHECK(!x509_covers(slice_str(leaf.cert_pem), BOTH)); /* all of them, not one */
-    CHECK(x509_covers(slice_str(leaf.cert_pem), NONE));
-    CHECK(!x509_covers(slice_str(ca.cert_pem), NAMES));
+    CHECK(!x509_names_are(slice_str(leaf.cert_pem), BOTH)); /* all of them, not one */
+    CHECK(!x509_names_are(slice_str(leaf.cert_pem), NONE)); /* nothing else either */
+    CHECK(!x509_names_are(slice_str(ca.cert_pem), NAMES));
     /* The leaf, and its CA behind it. */
     CHECK(strstr(leaf.cert_pem, ca.cert_pem) != NULL && strcmp(leaf.cert_pem, ca.cert_pem) != 0);
     CHECK(strncmp(leaf.key_pem, "-----BEGIN PRIVATE KEY-----", 27) == 0);
@@ -96,7 +96,7 @@ TEST(a_pin_is_what_others_compute)
     CHECK_OK(x509_not_after(SLICE(FIXED), &end));
     CHECK(end == 2110936603LL);
     static const char *const NAME[] = { "pin.example", NULL };
-    CHECK(x509_covers(SLICE(FIXED), NAME));
+    CHECK(x509_names_are(SLICE(FIXED), NAME));
 }
 
 TEST(what_is_no_certificate_is_refused)
@@ -110,7 +110,7 @@ TEST(what_is_no_certificate_is_refused)
     for (size_t cut = 0; cut < n; cut += 7) {
         CHECK_ERR(ERR_CERT, x509_pin(slice_of(ca.cert_pem, cut), pin));
         CHECK_ERR(ERR_CERT, x509_not_after(slice_of(ca.cert_pem, cut), &end));
-        CHECK(!x509_covers(slice_of(ca.cert_pem, cut), NAMES));
+        CHECK(!x509_names_are(slice_of(ca.cert_pem, cut), NAMES));
     }
     CHECK(pin[0] == 7 && end == 7);
     CHECK_ERR(ERR_CERT, x509_pin(slice_str(ca.key_pem), pin));
@@ -138,7 +138,7 @@ TEST(a_long_hostname_gets_its_certificate)
     const char *const names[] = { name, NULL };
     CHECK_OK(x509_make_ca("Test CA", &ca, &f));
     CHECK_OK(x509_issue(&ca, names, 1, &leaf, &f));
-    CHECK(x509_covers(slice_str(leaf.cert_pem), names));
+    CHECK(x509_names_are(slice_str(leaf.cert_pem), names));
     x509_pair_free(&leaf);
     x509_pair_free(&ca);
 }

@@ -287,6 +287,25 @@ TEST(a_read_of_nothing_tells_the_state_and_an_error_stays)
     wire_close(&w);
 }
 
+TEST(a_read_of_nothing_tells_of_a_reset_though_bytes_wait_which_are_then_read)
+{
+    struct wire w;
+    wire_open(&w);
+    w.reader.is_holding = true;
+    raw_send(w.theirs, "unread");
+    UNTIL(w.loop, w.reader.wakes > 0);
+    unsigned wakes = w.reader.wakes;
+    raw_reset(w.theirs);
+    w.theirs = -1;
+    UNTIL(w.loop, stream_read(w.reader.stream, &w.reader.in, 0) == ERR_RESET);
+    CHECK(w.reader.wakes > wakes); /* nobody has to ask */
+    CHECK_OK(stream_read(w.reader.stream, &w.reader.in, 100));
+    CHECK_SLICE(buf_front(&w.reader.in), SLICE("unread"));
+    UNTIL(w.loop, stream_read(w.reader.stream, &w.reader.in, 100) == ERR_RESET);
+    CHECK(stream_write(w.reader.stream, &w.reader.in) < 0);
+    wire_close(&w);
+}
+
 TEST(a_connection_whose_peer_ended_is_not_quiet)
 {
     struct wire w;
@@ -421,6 +440,7 @@ TESTS(RUN(what_is_written_before_the_connection_is_up_is_delivered),
       RUN(a_reset_behind_data_that_was_announced_and_not_read_is_seen_by_a_late_reader),
       RUN(a_reset_after_everything_was_read_wakes_the_owner),
       RUN(a_read_of_nothing_tells_the_state_and_an_error_stays),
+      RUN(a_read_of_nothing_tells_of_a_reset_though_bytes_wait_which_are_then_read),
       RUN(a_connection_whose_peer_ended_is_not_quiet),
       RUN(an_answer_that_came_is_read_though_writing_has_failed),
       RUN(what_was_written_and_finished_is_delivered_after_release),

@@ -99,6 +99,45 @@ TEST(a_reset_is_news_each_time_that_somebody_waits_for_it)
     view_close(&v);
 }
 
+TEST(a_reset_is_news_although_nothing_is_wanted)
+{
+    struct view v;
+    view_open(&v);
+    watch_wait(v.watch, WATCH_READ);
+    raw_send(v.theirs, "x");
+    UNTIL(v.loop, watch_ready(v.watch) == WATCH_READ); /* and nobody reads it */
+    for (int i = 0; i < 3; i++)
+        loop_turn(v.loop, 1);
+    unsigned wakes = v.owner.wakes;
+    raw_reset(v.theirs);
+    v.theirs = -1;
+    UNTIL(v.loop, (watch_ready(v.watch) & WATCH_ERROR) != 0);
+    CHECK(v.owner.wakes > wakes);
+    wakes = v.owner.wakes;
+    for (int i = 0; i < 5; i++)
+        loop_turn(v.loop, 1);
+    CHECK(v.owner.wakes == wakes); /* once is enough */
+    view_close(&v);
+}
+
+TEST(urgent_data_and_hang_ups_do_not_keep_the_loop_busy)
+{
+    for (int is_hang_up = 0; is_hang_up < 2; is_hang_up++) {
+        struct view v;
+        view_open(&v);
+        watch_wait(v.watch, WATCH_READ);
+        watch_ignore(v.watch, WATCH_READ);
+        if (is_hang_up != 0)
+            CHECK(shutdown(watch_fd(v.watch), SHUT_WR) == 0 && shutdown(v.theirs, SHUT_WR) == 0);
+        else
+            CHECK(send(v.theirs, "!", 1, MSG_OOB) == 1);
+        for (int i = 0; i < 20; i++)
+            loop_turn(v.loop, 1);
+        CHECK(v.owner.wakes <= 2);
+        view_close(&v);
+    }
+}
+
 TEST(news_goes_to_the_owner_of_the_day)
 {
     struct view v;
@@ -141,6 +180,8 @@ TEST(a_descriptor_that_cannot_be_polled_is_refused)
 TESTS(RUN(nothing_is_told_before_somebody_waits),
       RUN(a_bit_that_stays_set_is_not_told_again_and_again), RUN(who_ignores_is_not_woken),
       RUN(a_reset_is_news_each_time_that_somebody_waits_for_it),
+      RUN(a_reset_is_news_although_nothing_is_wanted),
+      RUN(urgent_data_and_hang_ups_do_not_keep_the_loop_busy),
       RUN(news_goes_to_the_owner_of_the_day),
       RUN(closing_closes_the_descriptor_and_tells_nothing_more),
       RUN(a_descriptor_that_cannot_be_polled_is_refused))

@@ -59,6 +59,7 @@ struct errand {
     struct mailbox *back;
     pthread_t ran_on;
     unsigned hops, dropped;
+    bool is_back; /* written on the thread that waits for it */
 };
 
 static void errand_deliver(struct mail *m)
@@ -70,6 +71,8 @@ static void errand_deliver(struct mail *m)
     e->back = NULL;
     if (back != NULL)
         mailbox_post(back, m);
+    else
+        e->is_back = true;
 }
 
 static void errand_drop(struct mail *m)
@@ -87,8 +90,8 @@ TEST(mail_goes_to_a_worker_and_comes_back)
     struct errand e = { .back = loop_mailbox(l) };
     e.mail = (struct mail){ .deliver = errand_deliver, .drop = errand_drop };
     mailbox_post(worker_mailbox(w), &e.mail);
-    bool is_back = false;
-    UNTIL(l, (is_back = is_back || pthread_equal(e.ran_on, pthread_self())) && e.hops == 2);
+    UNTIL(l, e.is_back);
+    CHECK(e.hops == 2 && pthread_equal(e.ran_on, pthread_self()));
     worker_stop(w);
     worker_join(w);
     CHECK(e.dropped == 0);
