@@ -1,7 +1,7 @@
 #pragma once
 /* A pair of streams in memory, on one loop: what is written to one end is read from the other.
- * Chunks move by reference, at once. What tests speak through: the other end does exactly what it is
- * told. */
+ * Chunks move by reference, at once. What tests speak through: the other end does exactly what it
+ * is told. */
 #include "net/stream.h"
 
 /* At most `window` bytes wait in each direction. Owners may be NULL and set later. */
