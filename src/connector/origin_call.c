@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "http/h1_client.h"
+#include "http/method.h"
 #include "tunnel/metadata.h"
 
 struct origin_call {
@@ -67,11 +68,12 @@ static int begin(struct origin_call *c)
 }
 
 /* A kept-alive connection that the origin closed in the meantime says nothing about the origin: try
- * once more on a new one. */
+ * once more on a new one, with a request that may be sent twice: the origin may have acted on it.
+ */
 static bool is_stale(const struct origin_call *c)
 {
     return c->is_sending && !c->is_second && origin_was_reused(c->conn) &&
-           h1_client_is_fresh(&c->client);
+           h1_client_is_fresh(&c->client) && method_is_idempotent(c->ex->request.method);
 }
 
 static const char *reason(const struct origin_call *c, int err)

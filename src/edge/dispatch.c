@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "edge/edge_int.h"
 #include "edge/forward.h"
+#include "http/method.h"
 #include "http/page.h"
 #include "tunnel/client.h"
 
@@ -165,17 +166,8 @@ static int attempt_start(struct dispatch *d)
 
 static bool may_repeat(const struct dispatch *d, int why)
 {
-    static const struct slice SAFE[] = {
-        { (const uint8_t *)"GET", 3 },     { (const uint8_t *)"HEAD", 4 },
-        { (const uint8_t *)"OPTIONS", 7 }, { (const uint8_t *)"PUT", 3 },
-        { (const uint8_t *)"DELETE", 6 },  { (const uint8_t *)"TRACE", 5 },
-    };
-    if (!err_repeats(why) || !tunnel_client_is_fresh(&d->client))
-        return false;
-    for (size_t i = 0; i < sizeof SAFE / sizeof SAFE[0]; i++)
-        if (slice_eq(d->ex->request.method, SAFE[i]))
-            return true;
-    return false;
+    return err_repeats(why) && tunnel_client_is_fresh(&d->client) &&
+           method_is_idempotent(d->ex->request.method);
 }
 
 /* ---- the right side ---- */
