@@ -1,9 +1,9 @@
 """Websockets end to end."""
-import asyncio
+import contextlib
+import socket
 import threading
 
 import pytest
-import websockets
 import websockets.sync.client
 import websockets.sync.server
 
@@ -39,8 +39,6 @@ def socket_tunnel(request, tmp_path_factory, echo):
 
 
 def connect(t):
-    import socket
-
     s = socket.create_connection(("127.0.0.1", t.edge.port("http")))
     return websockets.sync.client.connect(f"ws://{t.host}/", sock=s, max_size=1 << 25, subprotocols=["chat"])
 
@@ -68,9 +66,9 @@ def test_a_ping_is_answered_and_a_close_has_its_code(socket_tunnel):
 
 
 def test_a_hundred_sockets_at_once(socket_tunnel):
-    sockets = [connect(socket_tunnel) for _ in range(100)]
-    for i, ws in enumerate(sockets):
-        ws.send(str(i))
-    for i, ws in enumerate(sockets):
-        assert ws.recv(timeout=30) == str(i)
-        ws.close()
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(connect(socket_tunnel)) for _ in range(100)]
+        for i, ws in enumerate(sockets):
+            ws.send(str(i))
+        for i, ws in enumerate(sockets):
+            assert ws.recv(timeout=30) == str(i)
