@@ -6,7 +6,8 @@
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 
 #if NGTCP2_VERSION_NUM < 0x010000
-#define QUIC_API_0 1
+#define QUIC_API_0      1
+#define QUIC_API_CC_BBR NGTCP2_CC_ALGO_BBR2 /* NGTCP2_CC_ALGO_BBR is BBR's first draft there */
 typedef ngtcp2_connection_close_error ngtcp2_ccerr;
 typedef ngtcp2_crypto_level ngtcp2_encryption_level;
 typedef ngtcp2_conn_stat ngtcp2_conn_info;
@@ -50,6 +51,7 @@ static inline int quic_api_shutdown_read(ngtcp2_conn *conn, int64_t id)
     return ngtcp2_conn_shutdown_stream_read(conn, id, 0);
 }
 #else
+#define QUIC_API_CC_BBR NGTCP2_CC_ALGO_BBR
 static inline void quic_api_ccerr(ngtcp2_conn *conn, ngtcp2_ccerr *ret)
 {
     *ret = *ngtcp2_conn_get_ccerr(conn);

@@ -65,6 +65,7 @@ struct quic_conn {
     struct list peers;    /* streams that the peer opened, nobody's yet */
     struct list starved;  /* streams that wait for the connection's credit */
     bool wants_stream_credit;
+    size_t bulk_count;                     /* streams that share what the path can hold */
     size_t stream_count, streams_to_grant; /* open; ended, and not yet given back to the peer */
     bool tells_left;
     size_t left;      /* of quic_conn_tell_left */
@@ -91,6 +92,7 @@ struct quic_stream {
     bool is_fin_wanted, is_fin_sent;
     bool is_fin_received;
     bool is_full;     /* write said ERR_AGAIN */
+    bool is_bulk;     /* has as much queued as any stream may: counted in the connection */
     bool is_released; /* the owner let go */
     bool is_closed;   /* ngtcp2 let go */
     int in_err, out_err;
@@ -143,6 +145,8 @@ struct quic_stream *quic_stream_new(struct quic_conn *c, int64_t id);
 void quic_stream_orphan(struct quic_stream *s, int why);
 void quic_stream_destroy(struct quic_stream *s);
 bool quic_stream_has_output(const struct quic_stream *s);
+/* To be called when unsent or unacked became shorter or longer. */
+void quic_stream_count_bulk(struct quic_stream *s);
 void quic_stream_made_room(struct quic_stream *s);
 void quic_stream_closed(struct quic_stream *s, bool is_error);
 

@@ -174,6 +174,7 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, u
             s->out_err = ERR_RESET; /* the peer wants no more */
             list_remove(&s->sendable);
             buf_drop(&s->unsent, buf_len(&s->unsent));
+            quic_stream_count_bulk(s);
             task_wake(s->stream.owner);
             continue;
         default:

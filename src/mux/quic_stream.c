@@ -50,6 +50,8 @@ void quic_stream_destroy(struct quic_stream *s)
     if (s->conn != NULL) {
         list_remove(&s->node);
         s->conn->stream_count--;
+        if (s->is_bulk)
+            s->conn->bulk_count--;
         if (s->conn->tells_left && s->conn->stream_count <= s->conn->left)
             task_wake(s->conn->owner);
         s->conn = NULL;
@@ -65,6 +67,7 @@ void quic_stream_orphan(struct quic_stream *s, int why)
         s->out_err = why;
     buf_drop(&s->unsent, buf_len(&s->unsent));
     buf_drop(&s->unacked, buf_len(&s->unacked));
+    quic_stream_count_bulk(s);
     list_remove(&s->sendable);
     list_remove(&s->node);
     if (s->conn != NULL)
@@ -87,6 +90,7 @@ void quic_stream_closed(struct quic_stream *s, bool is_error)
     list_remove(&s->sendable);
     buf_drop(&s->unsent, buf_len(&s->unsent));
     buf_drop(&s->unacked, buf_len(&s->unacked));
+    quic_stream_count_bulk(s);
     if (s->is_released)
         quic_stream_destroy(s);
     else
@@ -108,15 +112,32 @@ static void wants_to_send(struct quic_stream *s)
     task_wake(&s->conn->send);
 }
 
-/* What may be queued: twice what the path can hold, so that it never runs dry, within bounds. */
+static size_t queued(const struct quic_stream *s)
+{
+    return buf_len(&s->unsent) + buf_len(&s->unacked);
+}
+
+void quic_stream_count_bulk(struct quic_stream *s)
+{
+    bool is_bulk = queued(s) >= STREAM_SEND_BYTES_MAX;
+    if (is_bulk == s->is_bulk || s->conn == NULL)
+        return;
+    s->is_bulk = is_bulk;
+    if (is_bulk)
+        s->conn->bulk_count++;
+    else
+        s->conn->bulk_count--;
+}
+
+/* What may be queued: twice what the path can hold, so that it never runs dry, shared with the
+ * others that have much to send, within bounds. */
 static size_t out_max(const struct quic_stream *s)
 {
     ngtcp2_conn_info info;
-    size_t queued = buf_len(&s->unsent) + buf_len(&s->unacked);
-    if (queued < STREAM_SEND_BYTES_MAX)
+    if (!s->is_bulk)
         return STREAM_SEND_BYTES_MAX;
     ngtcp2_conn_get_conn_info(s->conn->ng, &info);
-    uint64_t want = 2 * info.cwnd;
+    uint64_t want = 2 * info.cwnd / s->conn->bulk_count;
     return want < STREAM_SEND_BYTES_MAX ? STREAM_SEND_BYTES_MAX
            : want > OUT_BYTES_MAX       ? OUT_BYTES_MAX
                                         : (size_t)want;
@@ -124,7 +145,8 @@ static size_t out_max(const struct quic_stream *s)
 
 void quic_stream_made_room(struct quic_stream *s)
 {
-    if (!s->is_full || buf_len(&s->unsent) + buf_len(&s->unacked) > out_max(s) * 3 / 4)
+    quic_stream_count_bulk(s);
+    if (!s->is_full || queued(s) > out_max(s) * 3 / 4)
         return;
     s->is_full = false;
     task_wake(s->stream.owner);
@@ -160,9 +182,11 @@ static int quic_stream_write(struct stream *base, struct buf *from)
         return s->out_err;
     if (s->is_fin_wanted || s->conn == NULL)
         return ERR_CLOSED;
-    size_t queued = buf_len(&s->unsent) + buf_len(&s->unacked), max = out_max(s);
-    if (queued < max && buf_move(&s->unsent, from, max - queued) > 0)
+    size_t now = queued(s), max = out_max(s);
+    if (now < max && buf_move(&s->unsent, from, max - now) > 0) {
+        quic_stream_count_bulk(s);
         wants_to_send(s);
+    }
     s->is_full = !buf_is_empty(from);
     return s->is_full ? ERR_AGAIN : 0;
 }
@@ -190,6 +214,7 @@ static void quic_stream_abort(struct stream *base, int why)
     list_remove(&s->sendable);
     buf_drop(&s->in, buf_len(&s->in));
     buf_drop(&s->unsent, buf_len(&s->unsent));
+    quic_stream_count_bulk(s);
 }
 
 static void quic_stream_release(struct stream *base)
