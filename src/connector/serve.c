@@ -142,6 +142,9 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
     struct serve *s = ctx;
     metric_add(s->metrics, SERVE_requests, 1);
     metric_add(s->metrics, SERVE_concurrent, 1);
+    const struct field *ray = fields_get(&ex->request.fields, SLICE("Cf-Ray"));
+    if (ray != NULL)
+        exchange_take_ray(ex, ray->value);
     if (type == CONNECT_TCP) {
         tcp_flow_attach(s, ex);
         return;
@@ -152,9 +155,9 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
     }
     size_t index = ingress_match(s->ingress, ex->request.host, decoded_path(ex));
     const struct rule *rule = ingress_rule(s->ingress, index);
-    log_debug("request", LSLICE("host", ex->request.host), LSLICE("method", ex->request.method),
-              LSLICE("target", ex->request.target), LU64("rule", index),
-              LSLICE("service", rule->service.text));
+    log_debug("request", LSTR("request", ex->id), LSLICE("host", ex->request.host),
+              LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
+              LU64("rule", index), LSLICE("service", rule->service.text));
     ex->at.routed = loop_now(s->loop);
     if (stop_at_access(ex, rule))
         return;

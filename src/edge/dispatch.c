@@ -273,6 +273,13 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
     dispatch_run(&d->task);
 }
 
+void dispatch_head(void *ctx, struct exchange *ex)
+{
+    (void)ctx;
+    if (forward_response(ex) < 0) /* a head that is full goes out as it is */
+        log_debug("no room for Cf-Ray", LSTR("request", ex->id));
+}
+
 void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn)
 {
     struct edge_worker *w = ctx;

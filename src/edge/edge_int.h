@@ -62,8 +62,9 @@ struct edge {
 int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer, bool is_tls);
 void visitors_abort(struct edge_worker *w);
 
-/* dispatch.c: the h1_route of visitors */
+/* dispatch.c: the h1_route, h1_head and h1_done of visitors */
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
+void dispatch_head(void *ctx, struct exchange *ex);
 void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
 
 /* session.c */

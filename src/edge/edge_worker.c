@@ -18,6 +18,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     list_init(&w->sessions);
     map_init(&w->sessions_by_id);
     h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
+    w->visitors.head_out = dispatch_head;
     w->visitors.done = dispatch_done;
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;

@@ -6,7 +6,7 @@
 
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
 {
-    (void)snprintf(text, RAY_BYTES, "%.16s-ADT", ex->id);
+    (void)snprintf(text, RAY_BYTES, "%s-ADT", ex->id);
     return text;
 }
 
@@ -110,4 +110,12 @@ int forward_request(struct exchange *ex, const struct addr *visitor, const char 
     if (r == 0 && fields_get(f, SLICE("accept-encoding")) == NULL)
         r = fields_add(f, SLICE("Accept-Encoding"), SLICE("identity"));
     return r;
+}
+
+int forward_response(struct exchange *ex)
+{
+    char text[RAY_BYTES];
+    const char *ray = arena_str(&ex->arena, slice_str(forward_ray(ex, text)));
+    return ray != NULL ? fields_set(&ex->response->fields, SLICE("Cf-Ray"), slice_str(ray))
+                       : ERR_NOMEM;
 }

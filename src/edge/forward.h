@@ -17,3 +17,5 @@ unsigned forward_loops(const struct exchange *ex);
  * the reference's connector would add gzip. ERR_LIMIT, ERR_NOMEM. */
 int forward_request(struct exchange *ex, const struct addr *visitor, const char *scheme)
     __attribute__((warn_unused_result));
+/* Says the request's id in the response. ERR_LIMIT, ERR_NOMEM. */
+int forward_response(struct exchange *ex) __attribute__((warn_unused_result));

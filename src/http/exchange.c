@@ -47,9 +47,18 @@ struct exchange *exchange_new(struct loop *loop, struct task *left)
     fields_init(&ex->request.fields, &ex->arena);
     body_init(&ex->up, loop);
     body_init(&ex->down, loop);
-    uint64_t id[2] = { rng_next(loop_rng(loop)), rng_next(loop_rng(loop)) };
-    (void)hex_encode(slice_of(id, sizeof id), ex->id);
+    uint64_t id = rng_next(loop_rng(loop));
+    (void)hex_encode(slice_of(&id, sizeof id), ex->id);
     return ex;
+}
+
+void exchange_take_ray(struct exchange *ex, struct slice ray)
+{
+    uint8_t bytes[8];
+    struct slice digits = slice_sub(ray, 0, 2 * sizeof bytes);
+    bool ends = ray.n == digits.n || ray.p[digits.n] == '-';
+    if (digits.n == 2 * sizeof bytes && ends && hex_decode(digits, bytes) == 0)
+        (void)hex_encode(slice_of(bytes, sizeof bytes), ex->id);
 }
 
 void exchange_attach(struct exchange *ex, struct task *right)

@@ -79,6 +79,8 @@ struct phases {
     nsec received, routed, linked, sent, first_byte, done; /* 0 = not reached */
 };
 
+#define EXCHANGE_ID_BYTES 17 /* NUL included */
+
 enum side { EX_LEFT, EX_RIGHT };
 
 struct exchange {
@@ -95,7 +97,7 @@ struct exchange {
         wants_body; /* right side: it takes the body; a left that holds back (Expect) answers 100 */
     bool is_upgraded; /* 101 was given, or 2xx to a CONNECT */
     struct phases at;
-    char id[33]; /* request id: hexadecimal, NUL-terminated */
+    char id[EXCHANGE_ID_BYTES]; /* request id: 16 hexadecimal digits; one for the whole way */
     uint64_t bytes_up, bytes_down;
     void *user;     /* the router's: what it knows of this exchange */
     unsigned sides; /* who is still there; for exchange.c */
@@ -104,6 +106,10 @@ struct exchange {
 
 /* An exchange with an empty request; `left` is the owner. NULL when memory is short. */
 struct exchange *exchange_new(struct loop *loop, struct task *left);
+
+/* Takes the request id from a Cf-Ray value ("<16 hex digits>-COLO"), when it is one: the id that an
+ * edge gave. */
+void exchange_take_ray(struct exchange *ex, struct slice ray);
 
 /* Attaches a right side: it will leave too. */
 void exchange_attach(struct exchange *ex, struct task *right);

@@ -325,6 +325,8 @@ static int send_head(struct h1_conn *c)
         c->keeps_alive = false;
     if (ex->is_upgraded && ex->request.upgrade == UPGRADE_NONE)
         return ERR_PROTO;
+    if (c->group->head_out != NULL)
+        c->group->head_out(c->group->ctx, ex);
     if (!ex->is_upgraded && ex->request.upgrade != UPGRADE_NONE && !ex->up.ended) {
         body_end(&ex->up);
         exchange_wake_right(ex);

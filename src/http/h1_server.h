@@ -15,6 +15,10 @@ struct h1_conn;
  * never from a callback. */
 typedef void h1_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
 
+/* Once for each exchange, when its final response is there and before its head is written: may
+ * change the head's fields. Called from the connection's run. NULL = nobody. */
+typedef void h1_head(void *ctx, struct exchange *ex);
+
 /* Told once for each exchange, when nothing of it will change any more: for access logs and
  * counters. NULL = nobody. */
 typedef void h1_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
@@ -23,6 +27,7 @@ struct h1_group {
     struct loop *loop;
     struct task *owner; /* woken when a connection ends */
     h1_route *route;
+    h1_head *head_out;
     h1_done *done;
     void *ctx;
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */

@@ -104,6 +104,10 @@ static int set_up_log(struct cli *c)
         slice_eq(slice_str(c->o.protocol), SLICE("h2mux")))
         return fault_set(&c->fault, ERR_UNSUPPORTED,
                          "--protocol %s is not offered yet; use auto or quic", c->o.protocol);
+    if (!slice_eq(slice_str(c->o.protocol), SLICE("auto")) &&
+        !slice_eq(slice_str(c->o.protocol), SLICE("quic")))
+        return fault_set(&c->fault, ERR_INVALID, "--protocol %s: auto or quic is wanted",
+                         c->o.protocol);
     if (slice_eq(slice_str(c->o.output), SLICE("json")))
         format = LOG_JSON;
     log_setup(level, format, 2);

@@ -1,6 +1,7 @@
 """HTTP/1.1 through the tunnel, with both connectors and with one and four workers."""
 import hashlib
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import h11
 import pytest
 
 from client import Visitor, get, header
+from conftest import until
 
 pytestmark = pytest.mark.threads
 
@@ -30,6 +32,16 @@ def test_the_origin_learns_who_asks(tunnel):
     assert fields["x-forwarded-proto"] == "http"
     assert json.loads(fields["cf-visitor"]) == {"scheme": "http"}
     assert len(fields["cf-ray"]) > 16
+
+
+def test_a_request_has_one_id_on_its_whole_way(tunnel):
+    head, body = get(tunnel, "/echo")
+    ray = header(head, "cf-ray")
+    assert re.fullmatch(r"[0-9a-f]{16}-ADT", ray)
+    assert [v for k, v in json.loads(body)["headers"] if k.lower() == "cf-ray"] == [ray]
+    until(lambda: f"request={ray[:16]}" in tunnel.edge.text(), "the id in the edge's log")
+    head, body = get(tunnel, "/", host="nobody.localhost")
+    assert header(head, "cf-ray")[:16] in body.decode()
 
 
 @pytest.mark.parametrize("said, told", [([], "adit; loops=1"), (["other; x=1"], "other; x=1, adit; loops=1"),

@@ -57,7 +57,7 @@ TEST(an_exchange_lives_until_both_sides_have_left)
     for (int is_left_first = 0; is_left_first < 2; is_left_first++) {
         struct sides s;
         sides_open(&s, true);
-        CHECK(strlen(s.ex->id) == 32);
+        CHECK(strlen(s.ex->id) == 16);
         exchange_leave(s.ex, is_left_first ? EX_LEFT : EX_RIGHT);
         CHECK(exchange_has_left(s.ex, is_left_first ? EX_LEFT : EX_RIGHT));
         loop_turn(s.loop, 0);
@@ -87,6 +87,33 @@ TEST(ids_differ)
     exchange_leave(other, EX_LEFT);
     exchange_leave(s.ex, EX_LEFT);
     sides_close(&s);
+}
+
+TEST(the_id_of_a_ray_is_taken_when_it_is_one)
+{
+    static const struct {
+        const char *ray;
+        bool is_one;
+    } TABLE[] = {
+        { "0123456789abcdef-ADT", true },
+        { "0123456789ABCDEF-SJC", true },
+        { "0123456789abcdef", true },
+        { "0123456789abcde-ADT", false },
+        { "0123456789abcdef0-ADT", false },
+        { "0123456789abcdeg-ADT", false },
+        { "", false },
+        { "-ADT", false },
+    };
+    for (size_t i = 0; i < sizeof TABLE / sizeof TABLE[0]; i++) {
+        struct sides s;
+        char before[EXCHANGE_ID_BYTES];
+        sides_open(&s, false);
+        memcpy(before, s.ex->id, sizeof before);
+        exchange_take_ray(s.ex, slice_str(TABLE[i].ray));
+        CHECK(strcmp(s.ex->id, TABLE[i].is_one ? "0123456789abcdef" : before) == 0);
+        exchange_leave(s.ex, EX_LEFT);
+        sides_close(&s);
+    }
 }
 
 TEST(the_first_verdict_stays_and_both_sides_learn_of_it)
@@ -330,6 +357,7 @@ TEST(status_codes_have_their_reasons)
 
 TESTS(RUN(an_exchange_lives_until_both_sides_have_left),
       RUN(an_exchange_without_a_right_side_goes_with_its_left), RUN(ids_differ),
+      RUN(the_id_of_a_ray_is_taken_when_it_is_one),
       RUN(the_first_verdict_stays_and_both_sides_learn_of_it),
       RUN(a_right_side_that_leaves_after_its_whole_answer_is_no_failure),
       RUN(a_body_takes_what_fits_and_counts_it), RUN(every_hop_has_its_name),
