@@ -3,6 +3,7 @@
 PYTHON := build/venv/bin/python
 TIME ?= 60
 URL ?=
+BENCH ?=
 
 .PHONY: help setup build run test test-tsan quick lint fmt docs fuzz bench coverage clean
 
@@ -46,9 +47,9 @@ fuzz: ## libFuzzer on every parser; TIME=60 seconds each
 	@tools/setup fuzz
 	@tools/fuzz $(TIME)
 
-bench: build ## requests/s, latency, bulk and CPU beside cloudflared and nginx, in one run
-	@tools/setup test
-	@bench/run
+bench: build ## requests/s, latency, bulk, CPU and memory beside nginx, cloudflared, frp, rathole and chisel: bench/results.md
+	@tools/setup bench
+	@bench/run $(BENCH)
 
 coverage: ## line coverage of src/ by the unit and integration tests
 	@tools/setup test coverage
