@@ -183,7 +183,8 @@ static int tcp_read(struct stream *s, struct buf *to, size_t max)
             total += got;
             if (was_short) /* the socket is empty: its next news comes by the poll */
                 watch_wait(t->watch, WATCH_READ);
-            if (was_short || total >= max || buf_room(to) == 0)
+            /* What is left of max after several chunks is less than a call is worth. */
+            if (was_short || max - total < READ_BYTES / 4 || buf_room(to) == 0)
                 return 0;
             continue;
         }
