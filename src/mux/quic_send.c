@@ -21,22 +21,28 @@ struct batch {
     bool has_path;
 };
 
+/* On the millisecond: connections that wait share one timer, which libuv's is fine enough for. */
+static nsec gather_until(const struct quic_conn *c)
+{
+    nsec at = loop_now(c->e->loop) + GATHER_NSEC + NSEC_PER_MSEC - 1;
+    return at - at % NSEC_PER_MSEC;
+}
+
 void quic_arm(struct quic_conn *c)
 {
     ngtcp2_tstamp at = ngtcp2_conn_get_expiry(c->ng);
-    nsec now = loop_now(c->e->loop);
+    nsec soon = gather_until(c);
     /* With something to send the expiry may be the pacer's. */
     bool may_wait = c->is_handshake_done && list_is_empty(&c->sendable);
     if (at == UINT64_MAX)
         deadline_clear(&c->expiry);
     else
-        deadline_set(&c->expiry, &c->send,
-                     may_wait && at < now + GATHER_NSEC ? now + GATHER_NSEC : at);
+        deadline_set(&c->expiry, &c->send, may_wait && at < soon ? soon : at);
 }
 
 void quic_send_gather(struct quic_conn *c, unsigned packets)
 {
-    nsec at = loop_now(c->e->loop) + GATHER_NSEC;
+    nsec at = gather_until(c);
     c->gathered += packets;
     if (!c->is_handshake_done || c->gathered >= GATHER_PACKETS_MAX || !list_is_empty(&c->sendable))
         task_wake(&c->send);

@@ -11,7 +11,7 @@
 #include "net/loop_int.h"
 
 #define ARITY       4
-#define COARSE_NSEC (2 * (nsec)NSEC_PER_MSEC)
+#define COARSE_NSEC ((nsec)NSEC_PER_MSEC / 2)
 
 static void put(struct loop *l, size_t index, struct deadline *d)
 {
@@ -127,18 +127,18 @@ static void on_coarse(uv_timer_t *handle)
 
 static void arm_coarse(struct loop *l, nsec at)
 {
-    if (at == l->coarse_at)
-        return;
     l->coarse_at = at;
-    /* Rounded up: too early would be a turn for nothing. */
-    uint64_t ms = (at - l->now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+    /* Rounded up: too early would be a turn for nothing. libuv counts on the same clock as we. */
+    uint64_t due = (at + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
     uv_update_time(&l->uv);
-    (void)uv_timer_start(&l->coarse, on_coarse, ms, 0);
+    uint64_t now = uv_now(&l->uv);
+    (void)uv_timer_start(&l->coarse, on_coarse, due > now ? due - now : 0, 0);
 }
 
 void deadlines_arm(struct loop *l)
 {
-    if (l->heap_count == 0 || l->heap[0]->at >= l->armed)
+    /* What the coarse timer was set for stays with it when it comes near. */
+    if (l->heap_count == 0 || l->heap[0]->at >= l->armed || l->heap[0]->at == l->coarse_at)
         return;
     if (l->heap[0]->at > l->now + COARSE_NSEC) {
         arm_coarse(l, l->heap[0]->at);
