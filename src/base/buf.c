@@ -105,6 +105,7 @@ uint8_t *buf_reserve(struct buf *b, size_t want, size_t *ret_room)
         s = last(b);
         at_hand = tail_room(s);
     }
+    assert(s != NULL);
     *ret_room = at_hand < room ? at_hand : room;
     return s->p + s->n;
 }
@@ -127,7 +128,7 @@ size_t buf_reserve_iov(struct buf *b, size_t want, struct iovec *iov, size_t cou
     if (want > buf_room(b))
         want = buf_room(b);
     while (want > 0 && count < count_max && open_seg(b, CHUNK_BYTES) == 0) {
-        struct chunk *c = last(b)->chunk;
+        struct chunk *c = buf_seg(b, b->count - 1)->chunk;
         size_t n = c->size < want ? c->size : want;
         iov[count++] = (struct iovec){ .iov_base = c->data, .iov_len = n };
         want -= n;
@@ -156,7 +157,7 @@ void buf_commit_iov(struct buf *b, size_t n)
 static void unput(struct buf *b, size_t n)
 {
     while (n > 0) {
-        struct seg *s = last(b);
+        struct seg *s = buf_seg(b, b->count - 1);
         size_t step = s->n < n ? s->n : n;
         s->n -= step;
         b->len -= step;

@@ -155,7 +155,7 @@ int cmd_list(struct cli *c, int argc, char **argv)
         { NULL, NULL },
     };
     struct account a;
-    json_t *list;
+    json_t *list = NULL;
     int as_json = wants_json(c);
     if (as_json < 0)
         return 1;
@@ -223,7 +223,7 @@ static int fetch_info(struct cli *c, const struct account *a, const char *ref, j
                       json_t **ret_conns)
 {
     char id[UUID_TEXT_BYTES];
-    json_t *list;
+    json_t *list = NULL;
     int r = account_id(c, a, ref, id);
     if (r == ERR_NOTFOUND)
         return fault_set(&c->fault, r,
@@ -259,7 +259,7 @@ int cmd_info(struct cli *c, int argc, char **argv)
                                            { "version", "version" },
                                            { NULL, NULL } };
     struct account a;
-    json_t *tunnel, *conns;
+    json_t *tunnel = NULL, *conns = NULL;
     if (argc != 1)
         return cli_usage(c, "tunnel info", "exactly 1 argument, the ID or name of the tunnel");
     int as_json = wants_json(c);

@@ -80,7 +80,7 @@ static int ask_quick(struct cli *c, struct credential *cred, const char **ret_ho
 {
     struct http_answer answer;
     json_t *json = NULL;
-    const char *service;
+    const char *service = NULL;
     bool is_guessed;
     int r = quick_service(c, &service, &is_guessed);
     if (r < 0)
@@ -117,7 +117,7 @@ int cmd_tunnel(struct cli *c, int argc, char **argv)
     (void)argv;
     struct credential cred = { 0 };
     struct ingress *ingress = NULL;
-    const char *hostname, *url;
+    const char *hostname = NULL, *url = NULL;
     if (c->o.url[0] == 0 && !c->o.hello_world && c->o.unix_socket[0] == 0) {
         (void)fault_set(&c->fault, ERR_INVALID,
                         "say what to expose, as in adit tunnel --url http://localhost:8000, or run "

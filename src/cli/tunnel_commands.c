@@ -106,7 +106,7 @@ static int print_created(struct cli *c, const json_t *tunnel, const char *path, 
 int cmd_create(struct cli *c, int argc, char **argv)
 {
     struct account a;
-    json_t *tunnel;
+    json_t *tunnel = NULL;
     if (argc != 1)
         return cli_usage(c, "tunnel create", "exactly 1 argument, the name of tunnel to create.");
     int as_json = wants_json(c);
