@@ -90,6 +90,8 @@ static void request_of_flags(const struct cli *c, struct origin_request *r)
     r->tls_timeout = (int64_t)c->o.tls_timeout;
     r->keepalive_connections = c->o.keepalive_connections;
     r->keepalive_timeout = (int64_t)c->o.keepalive_timeout;
+    if (c->o.socks5)
+        r->proxy_type = SLICE("socks");
 }
 
 int cli_ingress(struct cli *c, struct ingress **ret)
@@ -101,6 +103,8 @@ int cli_ingress(struct cli *c, struct ingress **ret)
     *ret = NULL;
     if (c->o.hello_world)
         service = "hello_world";
+    else if (c->o.bastion)
+        service = "bastion";
     else if (c->o.url[0] != 0)
         service = c->o.url;
     else if (c->o.unix_socket[0] != 0)
@@ -108,7 +112,9 @@ int cli_ingress(struct cli *c, struct ingress **ret)
     /* A file's rules win over flags, as the reference has it; a flag given by hand is meant,
      * though. */
     bool has_rules = yaml_get(c->file, "ingress") != NULL;
-    if (has_rules && opt_source_of(&c->table, "url") != OPT_FROM_FLAG && !c->o.hello_world) {
+    bool is_meant = opt_source_of(&c->table, "url") == OPT_FROM_FLAG || c->o.hello_world ||
+                    opt_source_of(&c->table, "bastion") == OPT_FROM_FLAG;
+    if (has_rules && !is_meant) {
         r = ingress_from_yaml(c->file, c->file_path, &i, &c->fault);
     } else if (service != NULL) {
         request_of_flags(c, &request);

@@ -118,7 +118,7 @@ int cmd_tunnel(struct cli *c, int argc, char **argv)
     struct credential cred = { 0 };
     struct ingress *ingress = NULL;
     const char *hostname = NULL, *url = NULL;
-    if (c->o.url[0] == 0 && !c->o.hello_world && c->o.unix_socket[0] == 0) {
+    if (c->o.url[0] == 0 && !c->o.hello_world && !c->o.bastion && c->o.unix_socket[0] == 0) {
         (void)fault_set(&c->fault, ERR_INVALID,
                         "say what to expose, as in adit tunnel --url http://localhost:8000, or run "
                         "a named tunnel "

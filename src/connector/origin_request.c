@@ -1,7 +1,7 @@
 #include "base/err.h"
 #include "conf/duration.h"
 #include "connector/ingress.h"
-#include "net/addr.h"
+#include "connector/ip_policy.h"
 
 void origin_request_defaults(struct origin_request *r)
 {
@@ -127,26 +127,16 @@ int origin_request_from_yaml(const struct yaml_node *map, const char *where,
 
 /* ---- ipRules ---- */
 
-static bool cidr_is_valid(struct slice text)
-{
-    struct addr a;
-    uint64_t bits;
-    size_t slash = slice_find(text, '/');
-    if (slash == text.n || addr_parse_ip(slice_sub(text, 0, slash), 0, &a) < 0)
-        return false;
-    return slice_u64(slice_sub(text, slash + 1, SIZE_MAX), a.sa.ss_family == AF_INET ? 32 : 128,
-                     &bits) == 0;
-}
-
 int ip_rules_check(const struct yaml_node *rules, struct fault *f)
 {
     static const char WHAT[] = "unable to create ip rule for socks-proxy";
     for (const struct yaml_node *rule = rules != NULL ? rules->first : NULL; rule != NULL;
          rule = rule->next) {
         const struct yaml_node *prefix = yaml_get(rule, "prefix"), *ports = yaml_get(rule, "ports");
+        struct ip_prefix parsed;
         if (prefix == NULL || prefix->text.n == 0)
             return fault_set(f, ERR_PARSE, "%s: no prefix provided", WHAT);
-        if (!cidr_is_valid(prefix->text))
+        if (ip_prefix_parse(prefix->text, &parsed) < 0)
             return fault_set(f, ERR_PARSE, "%s: unable to parse cidr: %.*s", WHAT,
                              SLICE_FMT(prefix->text));
         for (const struct yaml_node *p = ports != NULL ? ports->first : NULL; p != NULL;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "codec/uri.h"
 #include "connector/builtin.h"
+#include "connector/byte_service.h"
 #include "connector/edge_rpc.h"
 #include "connector/origin.h"
 #include "connector/origin_call.h"
@@ -175,9 +176,7 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
     case SERVICE_TCP:
     case SERVICE_BASTION:
     case SERVICE_SOCKS:
-        exchange_fail(ex, ERR_UNSUPPORTED, HOP_CONNECTOR,
-                      "services of this kind (tcp, ssh, rdp, smb, bastion, socks-proxy) are not "
-                      "offered by this connector yet");
+        byte_service_attach(s, ex, rule);
         break;
     }
 }
