@@ -239,11 +239,12 @@ static int pump_down(struct ws_flow *f)
 static void relay(struct ws_flow *f)
 {
     for (unsigned step = 0; step < PUMP_STEPS_MAX; step++) {
-        int taken = exchange_frames(f), up = pump_up(f), down;
+        int taken = exchange_frames(f), up, down;
         if (taken < 0 && taken != ERR_AGAIN) {
             fail(f, taken, HOP_VISITOR, taken == ERR_CUT ? CUT_TEXT : err_text(taken));
             return;
         }
+        up = pump_up(f);
         if (f->up_closed && (f->up_finished || (up < 0 && up != ERR_AGAIN))) {
             end(f);
             return;
