@@ -8,7 +8,7 @@ import struct
 import pytest
 import websockets.exceptions
 import websockets.sync.client
-from conftest import start_tunnel, stop_tunnel
+from conftest import Program, ask_quick_tunnel, connector_command, start_tunnel, stop_tunnel, token_of
 from raw_origin import Echo, Listener
 
 BANNER = b"banner\n"
@@ -52,6 +52,23 @@ def tunnels(kind, edge, tmp_path):
             tunnel = start_tunnel(kind, edge, tmp_path / f"{len(stack._exit_callbacks)}", service, origin_request)
             stack.callback(stop_tunnel, tunnel)
             return tunnel
+        yield start
+
+
+@pytest.fixture
+def tunnel_of_flags(kind, edge, tmp_path):
+    """A connector that has its one service from the command line."""
+    with contextlib.ExitStack() as stack:
+        def start(*flags):
+            tunnel = ask_quick_tunnel(edge)
+            (tmp_path / "config.yml").write_text("{}")
+            command = connector_command(kind, tmp_path / "config.yml", edge.dir / "ca.pem", [edge.addresses["tunnel"]] * 3, token_of(tunnel))
+            at = command.index("--config")
+            connector = Program([*command[:at], *flags, *command[at:]], tmp_path / "connector.log", cwd=tmp_path)
+            connector.edge, connector.host, connector.kind = edge, tunnel["hostname"], kind
+            stack.callback(stop_tunnel, connector)
+            connector.wait_for("Registered tunnel connection")
+            return connector
         yield start
 
 
@@ -209,3 +226,13 @@ def test_a_dialogue_may_come_in_single_bytes_with_data_behind_it(tunnels, echo):
             ws.send(bytes([byte]))
         assert ws.recv(timeout=30) == b"\x05\x00" and ws.recv(timeout=30)[:2] == b"\x05\x00"
         assert read(ws, len(BANNER) + 5) == BANNER + b"early"
+
+
+def test_a_bastion_may_be_asked_for_by_a_flag(tunnel_of_flags, echo):
+    with connect(tunnel_of_flags("--bastion"), **{"Cf-Access-Jump-Destination": echo.address}) as ws:
+        assert read(ws, len(BANNER)) == BANNER
+
+
+def test_socks_before_a_url_may_be_asked_for_by_a_flag(tunnel_of_flags, echo):
+    with connect(tunnel_of_flags("--url", f"tcp://{echo.address}", "--socks5")) as ws:
+        assert ask(ws, ip4(9, "192.0.2.1"))[:2] == b"\x05\x00" and read(ws, len(BANNER)) == BANNER
