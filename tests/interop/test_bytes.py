@@ -4,11 +4,12 @@ import hashlib
 import os
 import socket
 import struct
+import subprocess
 
 import pytest
 import websockets.exceptions
 import websockets.sync.client
-from conftest import Program, ask_quick_tunnel, connector_command, start_tunnel, stop_tunnel, token_of
+from conftest import Program, ask_quick_tunnel, cloudflared, connector_command, need, start_tunnel, stop_tunnel, token_of
 from raw_origin import Echo, Listener
 
 BANNER = b"banner\n"
@@ -236,3 +237,40 @@ def test_a_bastion_may_be_asked_for_by_a_flag(tunnel_of_flags, echo):
 def test_socks_before_a_url_may_be_asked_for_by_a_flag(tunnel_of_flags, echo):
     with connect(tunnel_of_flags("--url", f"tcp://{echo.address}", "--socks5")) as ws:
         assert ask(ws, ip4(9, "192.0.2.1"))[:2] == b"\x05\x00" and read(ws, len(BANNER)) == BANNER
+
+
+# ---- the reference's client ----
+
+@contextlib.contextmanager
+def access(tunnel, *flags):
+    """cloudflared access, over its standard input and output; it trusts the CA of the edge."""
+    need("cloudflared")
+    command = [cloudflared(), "access", "tcp", "--hostname", tunnel.host, "--connect-to", f"127.0.0.1:{tunnel.edge.port('https')}", *flags]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ, SSL_CERT_FILE=str(tunnel.edge.dir / "ca.pem")))
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def check_access(process):
+    data = os.urandom(100_000)
+    assert process.stdout.read(len(BANNER)) == BANNER
+    for at in range(0, len(data), 10_000):
+        process.stdin.write(data[at:at + 10_000])
+        process.stdin.flush()
+        assert process.stdout.read(min(10_000, len(data) - at)) == data[at:at + 10_000]
+
+
+def test_the_references_client_reaches_a_service(tunnels, echo):
+    with access(tunnels(f"tcp://{echo.address}")) as process:
+        check_access(process)
+
+
+def test_the_references_client_reaches_a_destination_behind_a_bastion(tunnels, echo):
+    with access(tunnels("bastion"), "--destination", echo.address) as process:
+        check_access(process)
