@@ -105,20 +105,25 @@ static enum socks_news take_request(struct socks_talk *t, struct loop *loop, str
     return SOCKS_WAITS;
 }
 
-/* One address stands for the name, as with the reference: the first of IPv4, else the first. */
+const struct addr *socks_address_of(const struct addr *found, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (found[i].sa.ss_family == AF_INET)
+            return &found[i];
+    return found;
+}
+
 static enum socks_news take_name(struct socks_talk *t, struct socks_reply *reply)
 {
     struct addr found[RESOLVE_ADDRS_MAX];
-    size_t count = 0, at = 0;
+    size_t count = 0;
     int r = resolve_result(t->resolve, found, RESOLVE_ADDRS_MAX, &count);
     if (r == ERR_AGAIN)
         return SOCKS_WAITS;
     socks_talk_done(t);
     if (r < 0)
         return refuse(t, SOCKS_NOT_ALLOWED, true, reply);
-    while (at < count && found[at].sa.ss_family != AF_INET)
-        at++;
-    t->addr = found[at < count ? at : 0];
+    t->addr = *socks_address_of(found, count);
     return ask_policy(t, reply);
 }
 

@@ -41,6 +41,9 @@ struct socks_reply {
 
 void socks_talk_init(struct socks_talk *t, bool has_policy, const struct yaml_node *ip_rules);
 void socks_talk_done(struct socks_talk *t);
+/* One address stands for a name, as with the reference: the first of IPv4, else the first. `count`
+ * is not 0. */
+const struct addr *socks_address_of(const struct addr *found, size_t count);
 /* Takes messages off the front of *in. `owner` is woken when a name is known. */
 enum socks_news socks_talk_run(struct socks_talk *t, struct loop *loop, struct task *owner,
                                struct buf *in, struct socks_reply *reply);

@@ -340,6 +340,22 @@ def test_there_are_as_many_cases_as_were_recorded():
     assert len(CASES) == 80 and set(DIFFERENT) | set(RECORDED) | set(BOTH) <= set(CASES)
 
 
+def test_the_body_of_a_plain_request_is_frames_too(lab):
+    pairs = [("HttpMethod", "POST"), ("HttpHost", "tcp.example.com"), ("HttpHeader:Transfer-Encoding", "chunked")]
+
+    async def ask():
+        stream = await lab.edge.open(wire.request_head("https://tcp.example.com/", "http", pairs) + b"\x82\x85\x01\x02\x03\x04igohn",
+                                     fin=False)
+        await stream.until(lambda: stream.data.endswith(b"hello"))
+        stream.reset()
+        stream.stop()
+        return stream.data[8:]
+
+    frame, body = wire.take_frame(lab.edge.run(ask()))
+    assert wire.pairs_of(wire.decode(wire.SCHEMA.ConnectResponse, frame)) == [("HttpStatus", "101")]
+    assert body in (b"\x82\x0cbanner\nhello", b"\x82\x07banner\n\x82\x05hello")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flow_beyond_the_limit_is_refused_until_one_ends(kind, tmp_path):
     case, first = CASES["tcp_flow_limited"], CASES["tcp"]

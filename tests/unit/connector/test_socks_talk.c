@@ -113,6 +113,16 @@ TEST(a_name_is_looked_up_and_its_address_is_what_is_judged_and_dialled)
     talk_close(&k);
 }
 
+TEST(ipv4_stands_for_a_name_that_has_both)
+{
+    struct addr found[3];
+    CHECK_OK(addr_parse(SLICE("[::1]:1"), &found[0]));
+    CHECK_OK(addr_parse(SLICE("127.0.0.1:1"), &found[1]));
+    CHECK_OK(addr_parse(SLICE("127.0.0.2:1"), &found[2]));
+    CHECK(socks_address_of(found, 3) == &found[1]);
+    CHECK(socks_address_of(found, 1) == &found[0]);
+}
+
 static void check_dial(int err, const char *reply)
 {
     struct talk k;
@@ -155,5 +165,5 @@ TEST(a_login_that_is_demanded_is_refused)
 TESTS(RUN(what_the_rules_do_not_allow_is_refused_with_its_destination),
       RUN(other_commands_and_addresses_have_their_codes),
       RUN(a_name_is_looked_up_and_its_address_is_what_is_judged_and_dialled),
-      RUN(a_dial_that_failed_has_its_code), RUN(another_version_ends_without_a_word),
-      RUN(a_login_that_is_demanded_is_refused))
+      RUN(ipv4_stands_for_a_name_that_has_both), RUN(a_dial_that_failed_has_its_code),
+      RUN(another_version_ends_without_a_word), RUN(a_login_that_is_demanded_is_refused))
