@@ -137,6 +137,13 @@ def test_a_service_that_is_not_there_is_a_bad_gateway(tunnels):
     assert refused.value.response.status_code == 502
 
 
+def test_a_service_without_a_port_is_a_bad_gateway(tunnels):
+    tunnel = tunnels("other://127.0.0.1")
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        connect(tunnel)
+    assert refused.value.response.status_code == 502
+
+
 def test_a_bastion_goes_where_the_visitor_says(tunnels, echo):
     tunnel = tunnels("bastion")
     for destination in (echo.address, f"localhost:{echo.port}", f"ssh://user@{echo.address}/path?q#f", f"{echo.address}/path"):

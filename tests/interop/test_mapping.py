@@ -30,7 +30,7 @@ def configuration(origin, echo, flows=0):
         rule("socks", "socks-proxy", ipRules=[{"prefix": "127.0.0.0/8", "allow": True}]), rule("socksdeny", "socks-proxy"),
         rule("status", "http_status:418"), rule("down", "http://127.0.0.1:1"), rule("tcpdown", "tcp://127.0.0.1:1"),
         rule("access", f"http://{origin}", access={"required": True, "teamName": "team", "audTag": ["aud1"]}),
-        rule("hello", "hello_world"), {"service": "http_status:404"}]
+        rule("hello", "hello_world"), rule("noport", "other://127.0.0.1"), {"service": "http_status:404"}]
     return {"ingress": rules, "warp-routing": {"maxActiveFlows": flows}}
 
 
@@ -354,6 +354,29 @@ def test_the_body_of_a_plain_request_is_frames_too(lab):
     frame, body = wire.take_frame(lab.edge.run(ask()))
     assert wire.pairs_of(wire.decode(wire.SCHEMA.ConnectResponse, frame)) == [("HttpStatus", "101")]
     assert body in (b"\x82\x0cbanner\nhello", b"\x82\x07banner\n\x82\x05hello")
+
+
+@pytest.mark.parametrize("host, key, texts", [
+    ("noport", "dGhlIHNhbXBsZSBub25jZQ==", {"adit": "dial tcp: address 127.0.0.1: missing port in address",
+                                            "cloudflared": "dial tcp: address 127.0.0.1: missing port in address"}),
+    ("tcp", "k" * 65, {"adit": "malformed Sec-Websocket-Key", "cloudflared": ""}),
+    ("bastion", "dGhlIHNhbXBsZSBub25jZQ==", {"adit": "dial tcp: address host: ", "cloudflared": "dial tcp: address host: "}),
+])
+def test_what_cannot_be_dialled_or_accepted_is_told(lab, host, key, texts):
+    """A key of RFC 6455 has 24 characters; the reference takes any."""
+    pairs = [("HttpMethod", "GET"), ("HttpHost", f"{host}.example.com"), ("HttpHeader:Sec-Websocket-Key", key),
+             ("HttpHeader:Cf-Access-Jump-Destination", "host")]
+
+    async def ask():
+        stream = await lab.edge.open(wire.request_head(f"https://{host}.example.com/", "websocket", pairs), fin=False)
+        await stream.until(lambda: wire.take_frame(stream.data[8:])[0] is not None)
+        stream.reset()
+        stream.stop()
+        return stream.data[8:]
+
+    head = wire.decode(wire.SCHEMA.ConnectResponse, wire.take_frame(lab.edge.run(ask()))[0])
+    text = texts[lab.kind]
+    assert head.get("error", "").startswith(text) if text else wire.pairs_of(head)[0] == ("HttpStatus", "101")
 
 
 @pytest.mark.parametrize("kind", KINDS)
