@@ -139,7 +139,7 @@ class Site:
         assert code == 0 and edge_code == 0
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def send(self, data, finish=False):
         """All that comes back for these bytes until the edge ends the connection; HOST stands for the site's name."""
@@ -173,7 +173,7 @@ def talk(s, data, finish=False):
     except ConnectionError:
         pass
     if sender:
-        sender.join(60)
+        sender.join(20)
     return got
 
 
