@@ -155,8 +155,12 @@ static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener
         struct addr peer;
         if (tcp_accept(listener, NULL, &s, &peer) < 0)
             return;
-        if (w->visitors.count + w->handshake_count >= max) {
+        bool is_full = w->visitors.count + w->handshake_count >= max;
+        if (is_full)
             metric_add(w->metrics, EDGE_visitors_refused, 1);
+        /* Who asks for nothing gives way, or a flood of idle connections would shut everybody out
+         * for as long as they may be idle. */
+        if (is_full && !h1_group_evict(&w->visitors)) {
             log_warn("visitor refused: too many connections", LU64("limit", max));
             stream_abort(s, ERR_LIMIT);
             stream_release(s);

@@ -36,6 +36,13 @@ def patient(tmp_path_factory):
     site.stop()
 
 
+@pytest.fixture
+def edge_of_four(tmp_path):
+    site = Site(tmp_path, "--max-visitors", "4")
+    yield site
+    site.stop()
+
+
 def drip(site, start, piece):
     """Sends a little again and again until the edge has had enough. Returns what it said."""
     with site.connect() as s:
@@ -152,17 +159,32 @@ def is_served(site):
         return False
 
 
-def test_visitors_past_the_limit_are_refused_and_those_within_it_served(patient):
+def test_a_flood_past_the_limit_takes_neither_requests_nor_new_visitors_their_place(patient):
     with patient.connect() as s:
-        s.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % patient.host)
+        s.sendall(b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhel" % patient.host)
+        until(lambda: b"\r\n\r\nhel" in patient.origin.saw(), "the request is under way")
         held = flood(patient, 2300)
-        until(lambda: "visitor refused: too many connections" in patient.edge.text(), "the limit is said")
         until(lambda: len(established(patient, held)) == 2099, "as many as may be are in")
-        s.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % patient.host)
-        assert [r.status for r in responses(talk(s, b""))] == [200, 200]
+        assert patient.get().body == b"ok"
+        s.sendall(b"lo")
+        assert [r.status for r in responses(talk(s, b""))] == [200]
+    assert is_closed(held[0])  # who asked for nothing for the longest time gave way
     for one in held:
         one.close()
     until(lambda: is_served(patient), "a new visitor is served")
+
+
+def test_a_limit_full_of_requests_refuses_more(edge_of_four):
+    site = edge_of_four
+    held = [site.connect() for _ in range(4)]
+    for s in held:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhel" % site.host)
+    until(lambda: site.origin.saw().count(b"\r\n\r\nhel") == 4, "all are under way")
+    assert site.send(b"GET / HTTP/1.1\r\nHost: HOST\r\n\r\n") == b""
+    assert "visitor refused: too many connections" in site.edge.text()
+    for s in held:
+        assert [r.status for r in responses(talk(s, b"lo"))] == [200]
+        s.close()
 
 
 def test_ten_thousand_pipelined_requests_are_answered_within_bounds(patient):
