@@ -60,6 +60,7 @@ struct http1_limits {
     X(HOST_MISSING, 400, "no Host")                                                                \
     X(HOST_TWICE, 400, "more than one Host")                                                       \
     X(HOST, 400, "malformed Host or authority")                                                    \
+    X(HOST_CONFLICT, 400, "Host is not the authority of the target")                               \
     X(CONNECTION, 400, "malformed Connection")                                                     \
     X(EXPECT, 417, "unknown expectation")                                                          \
     X(CONNECT_BODY, 400, "body in a CONNECT request")                                              \

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "codec/http1_int.h"
+#include "codec/uri.h"
 
 #define WEBSOCKET_KEY_TEXT_BYTES 24 /* 16 bytes in base64: RFC 6455 §4.1 */
 
@@ -244,8 +245,22 @@ static int request_body(struct http1_head *head, struct http1_framing *framing,
     return 0;
 }
 
-/* RFC 9112 §3.2: HTTP/1.1 has exactly one Host, also when the target names the authority, which
- * then counts. */
+/* Whether Host says what the target's authority says. A port that is missing is the scheme's, or
+ * for CONNECT, where some clients leave it out, that of the target. */
+static bool is_same_host(const struct http1_head *head, struct slice host)
+{
+    struct host_port a, b;
+    if (host_port_parse(head->authority, &a) < 0 || host_port_parse(host, &b) < 0)
+        return false;
+    unsigned usual = head->form == HTTP1_AUTHORITY                   ? a.port
+                     : slice_eq_nocase(head->scheme, SLICE("https")) ? 443
+                                                                     : 80;
+    unsigned port_a = a.has_port ? a.port : usual, port_b = b.has_port ? b.port : usual;
+    return a.is_ipv6 == b.is_ipv6 && slice_eq_nocase(a.host, b.host) && port_a == port_b;
+}
+
+/* RFC 9112 §3.2: HTTP/1.1 has exactly one Host, also when the target names the authority. A client
+ * must send the same in both, and of two names one is for whoever looks at the other: refused. */
 static int host_pick(struct http1_head *head, struct http1_framing *framing,
                      const struct facts *facts)
 {
@@ -253,7 +268,10 @@ static int host_pick(struct http1_head *head, struct http1_framing *framing,
         return http1_refuse(&head->why, HTTP1_WHY_HOST_MISSING, ERR_PARSE);
     if (facts->host != NULL && !http1_is_host(facts->host->value))
         return http1_refuse(&head->why, HTTP1_WHY_HOST, ERR_PARSE);
-    if (head->form == HTTP1_ABSOLUTE || head->form == HTTP1_AUTHORITY)
+    bool has_authority = head->form == HTTP1_ABSOLUTE || head->form == HTTP1_AUTHORITY;
+    if (has_authority && facts->host != NULL && !is_same_host(head, facts->host->value))
+        return http1_refuse(&head->why, HTTP1_WHY_HOST_CONFLICT, ERR_PARSE);
+    if (has_authority)
         framing->host = head->authority;
     else if (facts->host != NULL)
         framing->host = facts->host->value;

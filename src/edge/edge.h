@@ -21,7 +21,9 @@ struct edge_conf {
     uint8_t quic_secret[32];
     struct plane plane;
     size_t visitors_max; /* of one worker; 0 = limits.h */
-    nsec drain;          /* how long edge_drain lets exchanges go on */
+    /* Of visitors (http/h1_server.h); 0 = limits.h. */
+    nsec visitor_head, visitor_idle, visitor_stall;
+    nsec drain; /* how long edge_drain lets exchanges go on */
 };
 
 struct edge_addrs {

@@ -8,6 +8,17 @@
 static void accept_run(struct task *t);
 static void drain_run(struct task *t);
 
+/* What the configuration says about the patience with visitors. */
+static void take_patience(struct h1_group *g, const struct edge_conf *conf)
+{
+    if (conf->visitor_head > 0)
+        g->head = conf->visitor_head;
+    if (conf->visitor_idle > 0)
+        g->idle = conf->visitor_idle;
+    if (conf->visitor_stall > 0)
+        g->stall = conf->visitor_stall;
+}
+
 int edge_worker_init(void *ctx, struct loop *loop)
 {
     struct edge_worker *w = ctx;
@@ -20,6 +31,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
     w->visitors.head_out = dispatch_head;
     w->visitors.done = dispatch_done;
+    take_patience(&w->visitors, &w->edge->conf);
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;
 }
@@ -143,8 +155,12 @@ static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener
         struct addr peer;
         if (tcp_accept(listener, NULL, &s, &peer) < 0)
             return;
-        if (w->visitors.count + w->handshake_count >= max) {
+        bool is_full = w->visitors.count + w->handshake_count >= max;
+        if (is_full)
             metric_add(w->metrics, EDGE_visitors_refused, 1);
+        /* Who asks for nothing gives way, or a flood of idle connections would shut everybody out
+         * for as long as they may be idle. */
+        if (is_full && !h1_group_evict(&w->visitors)) {
             log_warn("visitor refused: too many connections", LU64("limit", max));
             stream_abort(s, ERR_LIMIT);
             stream_release(s);

@@ -20,6 +20,23 @@ static void view_done(struct view *v)
     free(v->copy);
 }
 
+/* Whether a longer head can have become nothing but longer: no line has ended since the last look,
+ * and no limit is near. Then it needs no copy, of which there is one for each line at most: a head
+ * that comes byte by byte would else be copied for every byte. The start line has a limit of its
+ * own, so its end is looked for with care from where a target would become too long. */
+static bool has_nothing_new(const struct buf *in, struct http1_scan *scan)
+{
+    uint8_t piece[512];
+    size_t len = buf_len(in), n;
+    if (len >= HEAD_BYTES_MAX || (scan->lines == 0 && len >= TARGET_BYTES_MAX))
+        return false;
+    for (size_t at = scan->at; (n = buf_copy(in, at, piece, sizeof piece)) > 0; at += n)
+        if (memchr(piece, '\n', n) != NULL)
+            return false;
+    scan->at = len;
+    return true;
+}
+
 static int view_parse(struct view *v, parse_head *parse, struct buf *in, struct http1_scan *scan,
                       struct http1_head *head)
 {
@@ -28,7 +45,7 @@ static int view_parse(struct view *v, parse_head *parse, struct buf *in, struct 
     v->bytes = buf_front(in);
     /* The scan goes on where it stopped, which may be behind the first piece. */
     int used = scan->at <= v->bytes.n ? parse(v->bytes, &limits, head) : ERR_AGAIN;
-    if (used == ERR_AGAIN && v->bytes.n < buf_len(in)) {
+    if (used == ERR_AGAIN && v->bytes.n < buf_len(in) && !has_nothing_new(in, &head->scan)) {
         size_t n = buf_len(in) <= HEAD_BYTES_MAX ? buf_len(in) : HEAD_BYTES_MAX + 1;
         v->copy = malloc(n);
         if (v->copy == NULL)

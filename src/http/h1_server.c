@@ -26,6 +26,7 @@ enum conn_state {
 
 struct h1_conn {
     struct list node;
+    struct list waiting; /* among those without a request: CONN_IDLE and CONN_HEAD */
     struct h1_group *group;
     struct task task;
     struct deadline deadline;
@@ -68,6 +69,7 @@ void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1
         .half = VISITOR_HALF_MS * NSEC_PER_MSEC,
     };
     list_init(&g->conns);
+    list_init(&g->waiting);
 }
 
 void h1_group_drain(struct h1_group *g)
@@ -119,6 +121,7 @@ int h1_serve(struct h1_group *g, struct stream *transport, const struct addr *pe
     buf_init(&c->in, loop_chunks(g->loop), IN_BYTES_MAX);
     buf_init(&c->out, loop_chunks(g->loop), OUT_BYTES_MAX);
     list_push_back(&g->conns, &c->node);
+    list_push_back(&g->waiting, &c->waiting);
     g->count++;
     deadline_set(&c->deadline, &c->task, loop_now(g->loop) + g->idle);
     task_wake(&c->task);
@@ -155,9 +158,18 @@ static void conn_close(struct h1_conn *c, int why)
     deadline_clear(&c->deadline);
     task_done(&c->task);
     list_remove(&c->node);
+    list_remove(&c->waiting);
     c->group->count--;
     task_wake(c->group->owner);
     loop_reap(c->group->loop, &c->reaper, conn_reap);
+}
+
+bool h1_group_evict(struct h1_group *g)
+{
+    if (list_is_empty(&g->waiting))
+        return false;
+    conn_close(container_of(g->waiting.next, struct h1_conn, waiting), ERR_LIMIT);
+    return true;
 }
 
 void h1_group_abort(struct h1_group *g)
@@ -179,6 +191,7 @@ static void conn_linger(struct h1_conn *c)
     }
     stream_finish(c->s);
     c->state = CONN_LINGER;
+    list_remove(&c->waiting);
     buf_drop(&c->in, buf_len(&c->in));
     deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + LINGER_NSEC);
     task_wake(&c->task);
@@ -225,6 +238,7 @@ static void exchange_begin(struct h1_conn *c, const struct h1_request_info *info
     c->keeps_alive = info->keeps_alive;
     c->head_sent = c->continue_sent = false;
     c->state = CONN_EXCHANGE;
+    list_remove(&c->waiting);
     h1_reader_init(&c->reader, ex->request.framing, ex->request.length);
     if (ex->request.framing == FRAMING_NONE && ex->request.upgrade == UPGRADE_NONE)
         body_end(&ex->up);
@@ -425,6 +439,7 @@ static int exchange_step(struct h1_conn *c)
     }
     exchange_end(c);
     c->state = CONN_IDLE;
+    list_push_back(&c->group->waiting, &c->waiting);
     deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + c->group->idle);
     return 0;
 }

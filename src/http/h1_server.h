@@ -37,12 +37,16 @@ struct h1_group {
     bool is_draining; /* set by h1_group_drain */
     size_t count;
     struct list conns;
+    struct list waiting; /* those of them without a request, who waits longest first */
 };
 
 void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1_route *route,
                    void *ctx);
 /* Idle connections end now, the others after their exchange (Connection: close). */
 void h1_group_drain(struct h1_group *g);
+/* Makes room: aborts the connection that has been without a request for the longest. False when
+ * each has one. Not from within a connection's run. */
+bool h1_group_evict(struct h1_group *g);
 /* Aborts every connection. They are freed at the end of the turn: turn the loop once before freeing
  * it. */
 void h1_group_abort(struct h1_group *g);

@@ -298,6 +298,9 @@ static int start_edge(struct server *s, struct fault *fault)
         .http = s->addrs.http,
         .https = s->addrs.https,
         .visitors_max = (size_t)s->o->visitors,
+        .visitor_head = s->o->head_timeout,
+        .visitor_idle = s->o->idle_timeout,
+        .visitor_stall = s->o->stall_timeout,
         .drain = s->o->grace,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);

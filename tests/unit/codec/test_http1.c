@@ -121,7 +121,7 @@ TEST(a_status_line_gives_code_and_reason)
 
 TEST(an_absolute_target_is_split_and_its_authority_counts)
 {
-    struct slice bytes = SLICE("GET http://b.c:81/x?y HTTP/1.1\r\nHost: other\r\n\r\n");
+    struct slice bytes = SLICE("GET http://b.c:81/x?y HTTP/1.1\r\nHost: B.c:81\r\n\r\n");
     struct http1_head head;
     struct http1_framing framing;
     http1_head_init(&head, lines, COUNT(lines));

@@ -1,6 +1,7 @@
 /* One whole exchange, a visitor through both codecs to an origin, with each of its allocations
  * failing once. */
 #include "http/h1_client.h"
+#include "http/h1_head.h"
 #include "http/site.h"
 
 void *__real_malloc(size_t n);
@@ -210,4 +211,44 @@ TEST(an_exchange_survives_the_failure_of_every_single_allocation)
     CHECK(refused + cut > 0);
 }
 
-TESTS(RUN(an_exchange_survives_the_failure_of_every_single_allocation))
+/* Bytes of a line that is far longer than a chunk, one by one. */
+TEST(a_head_that_comes_byte_by_byte_is_copied_for_its_lines_and_not_for_its_bytes)
+{
+    static const char START[] = "GET / HTTP/1.1\r\nHost: h\r\nX: ", END[] = "\r\n\r\n";
+    static char text[60000];
+    struct http1_scan scan = { 0 };
+    struct h1_request_info info;
+    struct h1_refusal refusal;
+    struct loop *loop;
+    struct task task;
+    struct buf in;
+    assert_int_equal(loop_new(&loop), 0);
+    task_init(&task, loop, do_nothing);
+    struct exchange *ex = exchange_new(loop, &task);
+    buf_init(&in, loop_chunks(loop), sizeof text);
+    memset(text, 'x', sizeof text);
+    memcpy(text, START, sizeof START - 1);
+    memcpy(text + sizeof text - 4, END, 4);
+    unsigned copies = 0;
+    fails_at = 0;
+    for (size_t i = 0; i < sizeof text; i++) {
+        assert_int_equal(buf_put(&in, slice_of(text + i, 1)), 0);
+        allocations = 0;
+        is_armed = true;
+        int r = h1_read_request(&in, &scan, ex, &info, &refusal);
+        is_armed = false;
+        if (r != (i + 1 < sizeof text ? ERR_AGAIN : 0))
+            fail_msg("%s after %zu bytes", err_text(r), i + 1);
+        copies += r == ERR_AGAIN ? allocations : 0;
+    }
+    CHECK(copies <= 4);
+    CHECK(fields_get(&ex->request.fields, SLICE("x"))->value.n == sizeof text - sizeof START - 3);
+    exchange_leave(ex, EX_LEFT);
+    buf_done(&in);
+    task_done(&task);
+    loop_turn(loop, 0);
+    loop_free(loop);
+}
+
+TESTS(RUN(an_exchange_survives_the_failure_of_every_single_allocation),
+      RUN(a_head_that_comes_byte_by_byte_is_copied_for_its_lines_and_not_for_its_bytes))
