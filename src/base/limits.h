@@ -54,8 +54,9 @@
     1024 /* hostnames of one worker that have their certificate ready: 8 KiB each */
 #define VISITORS_MAX    65536 /* open connections of one worker; option */
 #define VISITOR_IDLE_MS 75000 /* kept-alive without a request; option */
-#define VISITOR_HEAD_MS 30000 /* from the first byte of a request to the end of its head; option   \
-                               */
+#define VISITOR_HEAD_MS                                                                            \
+    30000 /* from the first byte of a request to the end of its head; option                       \
+           */
 #define VISITOR_STALL_MS                                                                           \
     120000 /* without any progress of a body: neither a byte taken nor one sent; option */
 #define VISITOR_HALF_MS                                                                            \
