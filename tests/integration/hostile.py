@@ -145,8 +145,13 @@ class Site:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def send(self, data, finish=False):
-        """All that comes back for these bytes until the edge ends the connection; HOST stands for the site's name."""
-        with self.connect() as s:
+        """All that comes back for these bytes until the edge ends the connection; HOST stands for the site's name. An edge that takes no
+        more connections may be as quick as to reset one while it is being made: nothing comes back then either."""
+        try:
+            s = self.connect()
+        except ConnectionResetError:
+            return b""
+        with s:
             return talk(s, data.replace(b"HOST", self.host), finish)
 
     def get(self, target=b"/", host=None):
