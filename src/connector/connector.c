@@ -25,7 +25,7 @@ struct connector {
     struct connector_conf conf;
     unsigned worker_count, count;
     struct connector_worker *workers;
-    struct connector_status status[TUNNEL_CONNECTIONS_MAX];
+    enum connection_state states[TUNNEL_CONNECTIONS_MAX]; /* as their last news said */
     struct edge_set edges;
     struct flow_limit flows;
     bool are_others_started, is_draining;
@@ -130,11 +130,7 @@ static void news_deliver(struct mail *m)
 {
     struct connection_news *n = container_of(m, struct connection_news, mail);
     struct connector *c = n->ctx;
-    struct connector_status *s = &c->status[n->index];
-    s->state = n->state;
-    s->edge = n->edge;
-    s->registrations += n->state == CONNECTION_SERVING;
-    (void)snprintf(s->text, sizeof s->text, "%s", n->text);
+    c->states[n->index] = n->state;
     log_news(n);
     /* Once one connection is known to work the others follow. */
     if (n->state == CONNECTION_SERVING && !c->are_others_started && !c->is_draining) {
@@ -221,7 +217,7 @@ void connector_drain(struct connector *c)
 bool connector_is_over(const struct connector *c)
 {
     for (unsigned i = 0; i < (c->are_others_started ? c->count : 1); i++)
-        if (c->status[i].state != CONNECTION_OVER)
+        if (c->states[i] != CONNECTION_OVER)
             return false;
     return true;
 }
@@ -248,22 +244,12 @@ void connector_stop(struct connector *c)
     free(c);
 }
 
-unsigned connector_count(const struct connector *c)
-{
-    return c->count;
-}
-
 unsigned connector_ready(const struct connector *c)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < c->count; i++)
-        n += c->status[i].state == CONNECTION_SERVING;
+        n += c->states[i] == CONNECTION_SERVING;
     return n;
-}
-
-const struct connector_status *connector_at(const struct connector *c, unsigned index)
-{
-    return &c->status[index];
 }
 
 void connector_metrics(struct connector *c, struct strb *to)

@@ -22,21 +22,11 @@ struct connector_conf {
     nsec grace;
 };
 
-/* How one connection stands. */
-struct connector_status {
-    enum connection_state state;
-    char text[256];
-    struct addr edge;
-    uint64_t registrations;
-};
-
 /* Starts to connect: index 0 first, the others when it has registered. */
 int connector_start(struct loop *loop, const struct connector_conf *conf, struct task *owner,
                     struct connector **ret) __attribute__((warn_unused_result));
 /* Connections that are registered and not draining. */
 unsigned connector_ready(const struct connector *c);
-unsigned connector_count(const struct connector *c);
-const struct connector_status *connector_at(const struct connector *c, unsigned index);
 /* Unregisters and lets exchanges end; the owner is woken until connector_is_over. */
 void connector_drain(struct connector *c);
 bool connector_is_over(const struct connector *c);

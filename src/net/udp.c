@@ -135,11 +135,6 @@ void udp_local_addr(const struct udp *u, struct addr *ret)
     *ret = u->local;
 }
 
-bool udp_has_gso(const struct udp *u)
-{
-    return u->has_gso;
-}
-
 uint64_t udp_dropped(const struct udp *u)
 {
     return u->dropped;

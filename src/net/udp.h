@@ -44,7 +44,6 @@ int udp_take_error(struct udp *u, struct addr *ret_to, int *ret_errno);
 /* Datagrams dropped by the kernel for want of room (SO_RXQ_OVFL), so far. */
 uint64_t udp_dropped(const struct udp *u);
 void udp_local_addr(const struct udp *u, struct addr *ret);
-bool udp_has_gso(const struct udp *u);
 /* The address that the kernel would send from to `to`; nothing is sent. Any thread. */
 int udp_source_addr(const struct addr *to, struct addr *ret) __attribute__((warn_unused_result));
 void udp_close(struct udp *u); /* NULL is accepted */
