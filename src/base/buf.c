@@ -121,17 +121,50 @@ void buf_commit(struct buf *b, size_t n)
     close_empty_seg(b);
 }
 
-/* While they are reserved the new segments are empty ones behind the filled ones. */
-size_t buf_reserve_iov(struct buf *b, size_t want, struct iovec *iov, size_t count_max)
+/* An empty segment at the end for each vector, while they are reserved. */
+static bool reserve_vector(struct buf *b, struct iovec *iov, size_t want)
 {
-    size_t count = 0;
+    struct seg *s = last(b);
+    size_t room = (size_t)(s->chunk->data + s->chunk->size - s->p);
+    *iov = (struct iovec){ .iov_base = s->p, .iov_len = room < want ? room : want };
+    return iov->iov_len < want;
+}
+
+/* The rest of what another read left, as a segment. */
+static bool open_rest(struct buf *b)
+{
+    struct chunk *c;
+    uint8_t *p;
+    if (ring_grow(b) < 0 || (c = chunk_rest(b->pool, &p)) == NULL)
+        return false;
+    *buf_seg(b, b->count++) = (struct seg){ .chunk = c, .p = p };
+    return true;
+}
+
+size_t buf_reserve_iov(struct buf *b, size_t want, bool is_little, struct iovec *iov,
+                       size_t count_max)
+{
+    size_t count = 0, at_hand = tail_room(last(b));
+    bool is_rest_used = false;
     if (want > buf_room(b))
         want = buf_room(b);
-    while (want > 0 && count < count_max && open_seg(b, CHUNK_BYTES) == 0) {
-        struct chunk *c = buf_seg(b, b->count - 1)->chunk;
-        size_t n = c->size < want ? c->size : want;
-        iov[count++] = (struct iovec){ .iov_base = c->data, .iov_len = n };
-        want -= n;
+    if (want > 0 && count_max > 0 && at_hand > 0) {
+        struct seg *s = last(b);
+        at_hand = at_hand < want ? at_hand : want;
+        iov[count++] = (struct iovec){ .iov_base = s->p + s->n, .iov_len = at_hand };
+        want -= at_hand;
+    }
+    for (bool more = want > 0; more && count < count_max; count++) {
+        bool is_small = is_little && count == 0 && b->len < CHUNK_BYTES_SMALL / 2;
+        if (!is_small && !is_rest_used) {
+            is_rest_used = true;
+            if (!open_rest(b) && open_seg(b, CHUNK_BYTES) < 0)
+                break;
+        } else if (open_seg(b, is_small ? 1 : CHUNK_BYTES) < 0) {
+            break;
+        }
+        more = reserve_vector(b, &iov[count], want);
+        want -= iov[count].iov_len;
     }
     return count;
 }
@@ -141,15 +174,23 @@ void buf_commit_iov(struct buf *b, size_t n)
     uint32_t at = b->count;
     while (at > 0 && buf_seg(b, at - 1)->n == 0)
         at--;
+    /* The one before them had its room filled first. */
+    if (at > 0 && tail_room(buf_seg(b, at - 1)) > 0)
+        at--;
     b->len += n;
     for (; n > 0; at++) {
         assert(at < b->count);
         struct seg *s = buf_seg(b, at);
-        s->n = n < s->chunk->size ? n : s->chunk->size;
-        n -= s->n;
+        size_t room = (size_t)(s->chunk->data + s->chunk->size - (s->p + s->n));
+        size_t step = n < room ? n : room;
+        s->n += step;
+        n -= step;
+        chunk_leave_rest(b->pool, s->chunk, s->p + s->n);
     }
-    for (; b->count > at; b->count--)
+    while (b->count > 0 && last(b)->n == 0) {
         chunk_unref(last(b)->chunk);
+        b->count--;
+    }
     ring_shrink(b);
 }
 

@@ -59,10 +59,12 @@ uint8_t *buf_reserve(struct buf *b, size_t want, size_t *ret_room);
 /* The first n bytes of the reserved space have been filled. n = 0 gives the space back. */
 void buf_commit(struct buf *b, size_t n);
 
-/* As buf_reserve, in whole new chunks: for readv(2) where much is expected. Sets up to `count_max`
+/* As buf_reserve, for readv(2): the rest of the chunk that the last such read left, then new
+ * chunks; `is_little`: a small chunk before them, where little is expected. Sets up to `count_max`
  * vectors, `want` bytes together or as many as fit, and returns how many were set. Follow with
- * buf_commit_iov. */
-size_t buf_reserve_iov(struct buf *b, size_t want, struct iovec *iov, size_t count_max);
+ * buf_commit_iov; no other buffer of the loop may reserve in between. */
+size_t buf_reserve_iov(struct buf *b, size_t want, bool is_little, struct iovec *iov,
+                       size_t count_max);
 
 /* The first n bytes of the reserved vectors have been filled; the rest is given back. */
 void buf_commit_iov(struct buf *b, size_t n);

@@ -4,12 +4,15 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#define FREE_LARGE_MAX 256 /* 4 MiB a worker stays at hand; more goes back to malloc */
-#define FREE_SMALL_MAX 512 /* 1 MiB */
+#define FREE_LARGE_MAX 64   /* 1 MiB a worker stays at hand; more goes back to malloc */
+#define FREE_SMALL_MAX 512  /* 1 MiB */
+#define REST_BYTES_MIN 4096 /* less is not worth a vector of its own */
 
 struct chunk_pool {
     struct chunk *free_small, *free_large;
     uint32_t count_small, count_large;
+    struct chunk *rest; /* a reference, or NULL */
+    uint8_t *rest_at;
     size_t made;                      /* chunks alive, free ones included; owner thread */
     _Atomic(struct chunk *) returned; /* pushed by other threads, taken all at once by the owner */
     _Atomic size_t holders;           /* the owner, and every chunk that is not free */
@@ -81,6 +84,8 @@ void chunk_pool_free(struct chunk_pool *pool)
 {
     if (pool == NULL)
         return;
+    chunk_unref(pool->rest);
+    pool->rest = NULL;
     if (thread_pool == pool)
         thread_pool = NULL;
     free_all(pool->free_small);
@@ -120,6 +125,31 @@ struct chunk *chunk_ref(struct chunk *c)
     return c;
 }
 
+struct chunk *chunk_rest(struct chunk_pool *pool, uint8_t **ret)
+{
+    if (pool->rest == NULL)
+        return NULL;
+    *ret = pool->rest_at;
+    return chunk_ref(pool->rest);
+}
+
+void chunk_leave_rest(struct chunk_pool *pool, struct chunk *c, const uint8_t *end)
+{
+    bool is_enough = c->data + c->size - end >= REST_BYTES_MIN;
+    if (c->home != pool || is_small(c))
+        return;
+    if (c != pool->rest) {
+        if (!is_enough)
+            return;
+        chunk_unref(pool->rest);
+        pool->rest = chunk_ref(c);
+    } else if (!is_enough) {
+        pool->rest = NULL;
+        chunk_unref(c);
+    }
+    pool->rest_at = c->data + (end - c->data);
+}
+
 static void push_returned(struct chunk_pool *pool, struct chunk *c)
 {
     struct chunk *first = atomic_load_explicit(&pool->returned, memory_order_relaxed);
@@ -148,5 +178,12 @@ void chunk_unref(struct chunk *c)
 size_t chunk_pool_used(struct chunk_pool *pool)
 {
     collect_returned(pool);
-    return pool->made - pool->count_small - pool->count_large;
+    bool is_rest_idle = pool->rest != NULL && atomic_load(&pool->rest->refs) == 1;
+    return pool->made - pool->count_small - pool->count_large - (is_rest_idle ? 1 : 0);
+}
+
+size_t chunk_pool_made(struct chunk_pool *pool);
+size_t chunk_pool_made(struct chunk_pool *pool)
+{
+    return pool->made;
 }

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define CHUNK_BYTES                                                                                \
-    16384 /* one large chunk, header included: a TLS record and a loopback read fit */
+    (16384 + 32) /* one large chunk, header included: its data holds the largest TLS record */
 #define CHUNK_BYTES_SMALL                                                                          \
     2048 /* one small chunk, header included: a head or an idle remainder fits */
 
@@ -34,6 +34,14 @@ void chunk_pool_free(struct chunk_pool *pool);
 struct chunk *chunk_new(struct chunk_pool *pool, size_t want);
 
 struct chunk *chunk_ref(struct chunk *c);
+
+/* What is left of the large chunk that was filled last: a read that comes later goes on there, so
+ * that many small reads do not hold a large chunk each. A new reference and where it begins; NULL
+ * when too little is left. Owner thread; only one may be handed out at a time. */
+struct chunk *chunk_rest(struct chunk_pool *pool, uint8_t **ret);
+/* Nothing beyond `end` has been handed out of this large chunk, and nobody else will write there:
+ * the pool keeps it, in place of the last one. */
+void chunk_leave_rest(struct chunk_pool *pool, struct chunk *c, const uint8_t *end);
 
 /* Any thread. NULL is accepted. */
 void chunk_unref(struct chunk *c);

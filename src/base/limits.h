@@ -16,12 +16,12 @@
 
 /* Exchange */
 #define EXCHANGE_ARENA_BYTES_MAX                                                                   \
-    (512 * 1024) /* both heads, parsed and serialised, and what belongs to them */
-#define BODY_BYTES_MAX (128 * 1024) /* held between left and right in each direction */
+    (512 * 1024)                   /* both heads, parsed and serialised, and what belongs to them */
+#define BODY_BYTES_MAX (64 * 1024) /* held between left and right in each direction */
 
 /* Streams and transports */
 #define STREAM_SEND_BYTES_MAX                                                                      \
-    (256 * 1024)                        /* queued in one transport before write says ERR_AGAIN     \
+    (128 * 1024)                        /* queued in one transport before write says ERR_AGAIN     \
                                          */
 #define CROSS_WINDOW_BYTES (256 * 1024) /* in flight between two workers in one direction */
 #define READ_STEP_BYTES    (64 * 1024)  /* one stream's share of a turn: fairness */

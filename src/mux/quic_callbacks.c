@@ -40,8 +40,7 @@ static int on_acked(ngtcp2_conn *ng, int64_t id, uint64_t offset, uint64_t n, vo
     (void)user;
     if (s == NULL)
         return 0;
-    buf_drop(&s->unacked, n);
-    quic_stream_made_room(s);
+    quic_stream_acked(s, n);
     return 0;
 }
 

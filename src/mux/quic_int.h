@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "mux/quic.h"
 #include "mux/quic_api.h"
+#include "mux/quic_rate.h"
 #include "net/udp.h"
 
 #define QUIC_CID_BYTES              16
@@ -65,6 +66,7 @@ struct quic_conn {
     struct list peers;    /* streams that the peer opened, nobody's yet */
     struct list starved;  /* streams that wait for the connection's credit */
     bool wants_stream_credit;
+    struct quic_rate rate;
     size_t bulk_count;                     /* streams that share what the path can hold */
     size_t stream_count, streams_to_grant; /* open; ended, and not yet given back to the peer */
     bool tells_left;
@@ -92,7 +94,8 @@ struct quic_stream {
     bool is_fin_wanted, is_fin_sent;
     bool is_fin_received;
     bool is_full;     /* write said ERR_AGAIN */
-    bool is_bulk;     /* has as much queued as any stream may: counted in the connection */
+    bool is_bulk;     /* its source is faster than the path */
+    bool is_counted;  /* in the connection's bulk_count: it has something queued, too */
     bool is_released; /* the owner let go */
     bool is_closed;   /* ngtcp2 let go */
     int in_err, out_err;
@@ -147,7 +150,7 @@ void quic_stream_destroy(struct quic_stream *s);
 bool quic_stream_has_output(const struct quic_stream *s);
 /* To be called when unsent or unacked became shorter or longer. */
 void quic_stream_count_bulk(struct quic_stream *s);
-void quic_stream_made_room(struct quic_stream *s);
+void quic_stream_acked(struct quic_stream *s, uint64_t n);
 void quic_stream_closed(struct quic_stream *s, bool is_error);
 
 /* quic_creds.c */

@@ -5,6 +5,9 @@
 
 #define OUT_BYTES_MAX                                                                              \
     (4 * 1024 * 1024) /* unsent and unacknowledged bytes of one stream, however fast the path */
+/* The peer acknowledges every tenth packet, or after a while. */
+#define OUT_PACKETS_MIN 16
+#define OUT_BYTES_MIN   (64 * 1024) /* of one that shares the path with many: a batch */
 
 static const struct stream_ops QUIC_STREAM_OPS;
 
@@ -50,7 +53,7 @@ void quic_stream_destroy(struct quic_stream *s)
     if (s->conn != NULL) {
         list_remove(&s->node);
         s->conn->stream_count--;
-        if (s->is_bulk)
+        if (s->is_counted)
             s->conn->bulk_count--;
         if (s->conn->tells_left && s->conn->stream_count <= s->conn->left)
             task_wake(s->conn->owner);
@@ -119,32 +122,41 @@ static size_t queued(const struct quic_stream *s)
 
 void quic_stream_count_bulk(struct quic_stream *s)
 {
-    bool is_bulk = queued(s) >= STREAM_SEND_BYTES_MAX;
-    if (is_bulk == s->is_bulk || s->conn == NULL)
+    bool counts = s->is_bulk && queued(s) > 0;
+    if (counts == s->is_counted || s->conn == NULL)
         return;
-    s->is_bulk = is_bulk;
-    if (is_bulk)
+    s->is_counted = counts;
+    if (counts)
         s->conn->bulk_count++;
     else
         s->conn->bulk_count--;
 }
 
-/* What may be queued: twice what the path can hold, so that it never runs dry, shared with the
- * others that have much to send, within bounds. */
+/* What may be queued: what the connection may, shared with the others that have much to send,
+ * within bounds. */
 static size_t out_max(const struct quic_stream *s)
 {
     ngtcp2_conn_info info;
     if (!s->is_bulk)
         return STREAM_SEND_BYTES_MAX;
     ngtcp2_conn_get_conn_info(s->conn->ng, &info);
-    uint64_t want = 2 * info.cwnd / s->conn->bulk_count;
-    return want < STREAM_SEND_BYTES_MAX ? STREAM_SEND_BYTES_MAX
-           : want > OUT_BYTES_MAX       ? OUT_BYTES_MAX
-                                        : (size_t)want;
+    uint64_t room = quic_rate_room(&s->conn->rate, info.cwnd);
+    uint64_t least = OUT_PACKETS_MIN * ngtcp2_conn_get_max_tx_udp_payload_size(s->conn->ng);
+    size_t sharers = s->conn->bulk_count + (s->is_counted ? 0 : 1);
+    uint64_t want = (room > least ? room : least) / sharers;
+    return want < OUT_BYTES_MIN   ? OUT_BYTES_MIN
+           : want > OUT_BYTES_MAX ? OUT_BYTES_MAX
+                                  : (size_t)want;
 }
 
-void quic_stream_made_room(struct quic_stream *s)
+void quic_stream_acked(struct quic_stream *s, uint64_t n)
 {
+    ngtcp2_conn_info info;
+    buf_drop(&s->unacked, n);
+    if (s->conn != NULL) {
+        ngtcp2_conn_get_conn_info(s->conn->ng, &info);
+        quic_rate_acked(&s->conn->rate, n, loop_now(s->loop), info.latest_rtt, info.min_rtt);
+    }
     quic_stream_count_bulk(s);
     if (!s->is_full || queued(s) > out_max(s) * 3 / 4)
         return;
@@ -182,12 +194,17 @@ static int quic_stream_write(struct stream *base, struct buf *from)
         return s->out_err;
     if (s->is_fin_wanted || s->conn == NULL)
         return ERR_CLOSED;
-    size_t now = queued(s), max = out_max(s);
-    if (now < max && buf_move(&s->unsent, from, max - now) > 0) {
-        quic_stream_count_bulk(s);
+    size_t now = queued(s);
+    /* It comes with much while there is much; until it comes with little and the path is dry. */
+    if (now + buf_len(from) > STREAM_SEND_BYTES_MAX)
+        s->is_bulk = true;
+    else if (now == 0 && buf_len(from) < OUT_BYTES_MIN)
+        s->is_bulk = false;
+    size_t max = out_max(s);
+    if (now < max && buf_move(&s->unsent, from, max - now) > 0)
         wants_to_send(s);
-    }
     s->is_full = !buf_is_empty(from);
+    quic_stream_count_bulk(s);
     return s->is_full ? ERR_AGAIN : 0;
 }
 

@@ -11,11 +11,12 @@
 #include "base/limits.h"
 #include "net/loop_int.h"
 
-#define IOV_MAX_HERE   64
-#define READ_BYTES     16000 /* of one chunk: more when a read filled it */
-#define READ_IOV       4     /* chunks at once, then */
-#define DROP_STEPS_MAX 64
-#define LINGER_NSEC    (30 * NSEC_PER_SEC) /* for what was written before the owner let go */
+#define IOV_MAX_HERE    64
+#define READ_BYTES      16000 /* more when a read filled it */
+#define READ_IOV        5     /* pieces at once, then: the rest of a chunk and four */
+#define READ_IOV_LITTLE 3     /* a small chunk, the rest of a large one, a large one */
+#define DROP_STEPS_MAX  64
+#define LINGER_NSEC     (30 * NSEC_PER_SEC) /* for what was written before the owner let go */
 
 struct tcp {
     struct stream stream;
@@ -93,26 +94,15 @@ static void check_connected(struct tcp *t)
 
 /* ---- the five verbs ---- */
 
-/* Into one chunk; *ret_room gets how much was asked for, 0 when nothing fits. Returns what recv(2)
- * does, but a negative errno. */
+/* Into several pieces: a small one first where little is expected, four large ones once a read was
+ * given more than it asked for. *ret_room gets how much was asked for, 0 when nothing fits. Returns
+ * what readv(2) does, but a negative errno. */
 static ssize_t read_some(struct tcp *t, struct buf *to, size_t max, size_t *ret_room)
 {
-    size_t room = 0;
-    uint8_t *p = buf_reserve(to, max < READ_BYTES ? max : READ_BYTES, &room);
-    *ret_room = room < max ? room : max;
-    if (p == NULL)
-        return 0;
-    ssize_t n = recv(watch_fd(t->watch), p, *ret_room, MSG_DONTWAIT);
-    int error = errno;
-    buf_commit(to, n > 0 ? (size_t)n : 0);
-    return n < 0 ? -error : n;
-}
-
-/* Into several: fewer calls where much is waiting, but no chunk is shared by two reads. */
-static ssize_t read_much(struct tcp *t, struct buf *to, size_t max, size_t *ret_room)
-{
     struct iovec iov[READ_IOV];
-    size_t count = buf_reserve_iov(to, max, iov, READ_IOV);
+    bool is_little = !t->is_bulk;
+    size_t count = buf_reserve_iov(to, is_little && max > READ_BYTES ? READ_BYTES : max, is_little,
+                                   iov, is_little ? READ_IOV_LITTLE : READ_IOV);
     *ret_room = 0;
     for (size_t i = 0; i < count; i++)
         *ret_room += iov[i].iov_len;
@@ -127,8 +117,7 @@ static ssize_t read_much(struct tcp *t, struct buf *to, size_t max, size_t *ret_
 static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, bool *ret_was_short)
 {
     size_t room;
-    bool is_much = t->is_bulk && max > READ_BYTES;
-    ssize_t n = is_much ? read_much(t, to, max, &room) : read_some(t, to, max, &room);
+    ssize_t n = read_some(t, to, max, &room);
     if (room == 0)
         return ERR_AGAIN;
     if (n == 0)

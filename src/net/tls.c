@@ -25,6 +25,7 @@ struct tls {
     struct buf in, out; /* records, as they travel */
     uint64_t pulled;    /* bytes of records that GnuTLS has taken */
     bool is_ready, is_eof, is_finished, is_full;
+    bool is_bulk;     /* the last read was large: the next one is expected to be */
     bool is_released; /* what was written is still delivered, for LINGER_NSEC at most */
     struct deadline linger;
     struct lingerer lingerer;
@@ -247,8 +248,8 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
     }
     while (total < max) {
         size_t room;
-        uint8_t *p =
-            buf_reserve(to, max - total < RECORD_BYTES ? max - total : RECORD_BYTES, &room);
+        size_t want = t->is_bulk ? RECORD_BYTES : CHUNK_BYTES_SMALL / 2;
+        uint8_t *p = buf_reserve(to, max - total < want ? max - total : want, &room);
         if (p == NULL)
             return total > 0 ? 0 : ERR_AGAIN;
         if (room > max - total)
@@ -257,6 +258,7 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
         ssize_t n = gnutls_record_recv(t->session, p, room);
         buf_commit(to, n > 0 ? (size_t)n : 0);
         if (n > 0) {
+            t->is_bulk = (size_t)n >= CHUNK_BYTES_SMALL / 2;
             total += (size_t)n;
             continue;
         }

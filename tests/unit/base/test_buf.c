@@ -80,6 +80,50 @@ TEST(neighbouring_pieces_of_one_chunk_join_again)
     chunk_pool_free(pool);
 }
 
+TEST(small_reads_share_a_large_chunk)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf b[8];
+    struct iovec iov[4];
+    for (size_t i = 0; i < 8; i++) {
+        char text = (char)('a' + i);
+        buf_init(&b[i], pool, 3 * CHUNK_BYTES);
+        CHECK(buf_reserve_iov(&b[i], 4096, false, iov, 4) > 0);
+        memset(iov[0].iov_base, text, 1000);
+        buf_commit_iov(&b[i], 1000);
+    }
+    CHECK(chunk_pool_used(pool) == 1);
+    for (size_t i = 0; i < 8; i++) { /* none has written into another's */
+        struct slice all = buf_front(&b[i]);
+        CHECK(all.n == 1000 && all.p[0] == 'a' + i && all.p[999] == 'a' + i);
+    }
+    /* Where little is expected a small chunk is tried first, and what fits there is there. */
+    struct buf little;
+    buf_init(&little, pool, 3 * CHUNK_BYTES);
+    CHECK(buf_reserve_iov(&little, 10000, true, iov, 4) >= 2 && iov[0].iov_len < CHUNK_BYTES_SMALL);
+    memset(iov[0].iov_base, 'l', 10);
+    buf_commit_iov(&little, 10);
+    CHECK(buf_len(&little) == 10 && chunk_pool_used(pool) == 2);
+    /* Bytes are put behind what another has only in a chunk of one's own. */
+    CHECK_OK(buf_put(&b[0], SLICE("zz")));
+    CHECK(buf_front(&b[1]).p[0] == 'b');
+    /* Two readings that are too large for what is left. */
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(buf_reserve_iov(&b[i], 2 * 16384, false, iov, 4) > 1);
+        size_t n = 0;
+        for (size_t k = 0; k < 2; n += iov[k++].iov_len)
+            memset(iov[k].iov_base, 'x', iov[k].iov_len);
+        buf_commit_iov(&b[i], n);
+    }
+    for (size_t i = 2; i < 8; i++)
+        CHECK(buf_front(&b[i]).p[0] == 'a' + i && buf_front(&b[i]).p[999] == 'a' + i);
+    for (size_t i = 0; i < 8; i++)
+        buf_done(&b[i]);
+    buf_done(&little);
+    CHECK(chunk_pool_used(pool) == 0);
+    chunk_pool_free(pool);
+}
+
 TEST(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back)
 {
     struct chunk_pool *pool = chunk_pool_new();
@@ -87,7 +131,8 @@ TEST(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back)
     struct iovec iov[4];
     buf_init(&b, pool, 3 * CHUNK_BYTES);
     CHECK_OK(buf_put(&b, SLICE("ab")));
-    CHECK(buf_reserve_iov(&b, SIZE_MAX, iov, 4) == 4); /* the bound ends the fourth */
+    /* The first one's own tail, two whole ones, and the bound ends the fourth. */
+    CHECK(buf_reserve_iov(&b, SIZE_MAX, false, iov, 4) == 4 && iov[0].iov_len < CHUNK_BYTES_SMALL);
     size_t all = 0;
     for (size_t i = 0; i < 4; i++)
         all += iov[i].iov_len;
@@ -95,14 +140,14 @@ TEST(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back)
     memset(iov[0].iov_base, 'x', iov[0].iov_len);
     memcpy(iov[1].iov_base, "yz", 2);
     buf_commit_iov(&b, iov[0].iov_len + 2);
-    CHECK(buf_len(&b) == 2 + iov[0].iov_len + 2 && chunk_pool_used(pool) == 3);
+    CHECK(buf_len(&b) == 2 + iov[0].iov_len + 2 && chunk_pool_used(pool) == 2);
     char end[4];
     CHECK(buf_copy(&b, buf_len(&b) - 4, end, 4) == 4 && memcmp(end, "xxyz", 4) == 0);
-    CHECK(buf_reserve_iov(&b, 100, iov, 4) == 1 && iov[0].iov_len == 100);
+    CHECK(buf_reserve_iov(&b, 100, false, iov, 4) == 1 && iov[0].iov_len == 100);
     buf_commit_iov(&b, 0);
-    CHECK(chunk_pool_used(pool) == 3);
+    CHECK(chunk_pool_used(pool) == 2);
     buf_drop(&b, SIZE_MAX);
-    CHECK(buf_reserve_iov(&b, 0, iov, 4) == 0);
+    CHECK(buf_reserve_iov(&b, 0, false, iov, 4) == 0);
     buf_commit_iov(&b, 0);
     CHECK(chunk_pool_used(pool) == 0);
     buf_done(&b);
@@ -133,6 +178,6 @@ TEST(an_arena_is_bounded_and_undoes_last_first)
 
 TESTS(RUN(bytes_come_out_in_the_order_they_went_in), RUN(a_put_past_the_bound_changes_nothing),
       RUN(a_move_shares_chunks_and_keeps_what_did_not_fit),
-      RUN(neighbouring_pieces_of_one_chunk_join_again),
+      RUN(neighbouring_pieces_of_one_chunk_join_again), RUN(small_reads_share_a_large_chunk),
       RUN(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back),
       RUN(a_chunk_outlives_its_pool), RUN(an_arena_is_bounded_and_undoes_last_first))
