@@ -143,8 +143,8 @@ static int attempt_start(struct dispatch *d)
 {
     struct edge_worker *w = d->worker;
     for (;;) {
-        struct link *l =
-            link_table_pick(w->links, &d->tunnel, w->index, loop_rng(w->loop), &d->tried);
+        struct link *l = link_table_pick(w->links, &d->tunnel, w->index, loop_rng(w->loop),
+                                         loop_now(w->loop), &d->tried);
         if (l == NULL ||
             d->tried.count == LINK_TRIES_MAX) /* one that was tried is there, though it failed */
             return d->tried.count > 0 ? ERR_RESET : ERR_NOLINK;

@@ -8,6 +8,10 @@
 /* A link of our own worker is taken while it has at most this many exchanges more than the least
  * busy one: a crossing costs two wake-ups, which is worth about that much queueing. */
 #define NEAR_BONUS 16
+/* Among equals the one that was taken less than this ago is taken again: the next packet of an
+ * exchange carries the acknowledgement that the last one's answer asks for, which would travel
+ * alone otherwise. Acknowledgements wait for a millisecond. */
+#define WARM_NSEC (2 * NSEC_PER_MSEC)
 
 struct link *link_new(uint64_t id, unsigned worker, struct mailbox *mailbox)
 {
@@ -46,6 +50,8 @@ struct entry {
 struct tunnel_links {
     struct map_node node;
     struct list links;
+    uint64_t last; /* link that was picked last, and when */
+    nsec last_at;
     struct uuid tunnel;
 };
 
@@ -181,12 +187,13 @@ static bool was_tried(const struct link_tried *tried, uint64_t id)
 }
 
 struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
-                             struct rng *rng, const struct link_tried *tried)
+                             struct rng *rng, nsec now, const struct link_tried *tried)
 {
     struct tunnel_links *tl = links_of(t, tunnel);
     if (tl == NULL)
         return NULL;
     struct link *best = NULL;
+    bool is_warm = now - tl->last_at < WARM_NSEC;
     uint64_t best_cost = 0, ties = 0;
     list_each(it, &tl->links)
     {
@@ -198,10 +205,15 @@ struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, un
         if (best != NULL && cost > best_cost)
             continue;
         ties = best != NULL && cost == best_cost ? ties + 1 : 1;
-        /* Among equals each is as likely (reservoir of one). */
-        if (ties == 1 || rng_below(rng, ties) == 0)
+        /* Otherwise each is as likely (reservoir of one). */
+        if (ties == 1 || (is_warm && l->id == tl->last) ||
+            (!(is_warm && best->id == tl->last) && rng_below(rng, ties) == 0))
             best = l;
         best_cost = cost;
+    }
+    if (best != NULL) {
+        tl->last = best->id;
+        tl->last_at = now;
     }
     return best;
 }

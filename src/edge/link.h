@@ -44,8 +44,9 @@ struct link_tried {
 };
 
 /* The least loaded link of a tunnel that is not draining and not tried; one of worker `near` is
- * preferred unless it has clearly more to do. NULL when there is none. Borrowed. */
+ * preferred unless it has clearly more to do, and among equals the one that was picked a moment
+ * ago. NULL when there is none. Borrowed. */
 struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
-                             struct rng *rng, const struct link_tried *tried);
+                             struct rng *rng, nsec now, const struct link_tried *tried);
 /* Whether the tunnel has a link at all. */
 bool link_table_serves(const struct link_table *t, const struct uuid *tunnel);

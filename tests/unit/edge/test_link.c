@@ -7,7 +7,14 @@ struct table {
     struct link_table *t;
     struct rng rng;
     struct uuid tunnel, other;
+    nsec now;
 };
+
+/* Exchanges that have nothing to do with each other. */
+static nsec later(struct table *x)
+{
+    return x->now += NSEC_PER_SEC;
+}
 
 static void table_open(struct table *x)
 {
@@ -42,12 +49,12 @@ TEST(a_link_is_found_by_its_tunnel_and_by_its_id)
 {
     struct table x;
     table_open(&x);
-    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, NULL) == NULL);
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL) == NULL);
     CHECK(!link_table_serves(x.t, &x.tunnel));
     struct link *l = add(&x, &x.tunnel, 3, 9, 0);
     CHECK(LINK_WORKER(l->id) == 3);
-    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, NULL) == l);
-    CHECK(link_table_pick(x.t, &x.other, 0, &x.rng, NULL) == NULL);
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL) == l);
+    CHECK(link_table_pick(x.t, &x.other, 0, &x.rng, later(&x), NULL) == NULL);
     CHECK(link_table_find(x.t, l->id) == l && link_table_find(x.t, 77) == NULL);
     CHECK_ERR(ERR_EXISTS, link_table_add(x.t, l));
     CHECK(link_table_serves(x.t, &x.tunnel) && !link_table_serves(x.t, &x.other));
@@ -69,7 +76,7 @@ TEST(the_least_busy_link_is_taken_and_one_of_our_worker_unless_it_is_clearly_bus
         table_open(&x);
         struct link *near = add(&x, &x.tunnel, 0, 1, TABLE[i].near_load);
         struct link *far = add(&x, &x.tunnel, 1, 1, TABLE[i].far_load);
-        struct link *got = link_table_pick(x.t, &x.tunnel, 0, &x.rng, NULL);
+        struct link *got = link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL);
         CHECK(got == (TABLE[i].takes_near ? near : far));
         table_close(&x);
     }
@@ -83,9 +90,29 @@ TEST(equal_links_share_the_work)
     for (uint64_t i = 0; i < 4; i++)
         (void)add(&x, &x.tunnel, 0, i, 0);
     for (int i = 0; i < 4000; i++)
-        counts[link_table_pick(x.t, &x.tunnel, 0, &x.rng, NULL)->id & 3]++;
+        counts[link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL)->id & 3]++;
     for (int i = 0; i < 4; i++)
         CHECK(counts[i] > 800 && counts[i] < 1200);
+    table_close(&x);
+}
+
+TEST(exchanges_that_follow_at_once_take_the_same_link)
+{
+    struct table x;
+    table_open(&x);
+    for (uint64_t i = 0; i < 4; i++)
+        (void)add(&x, &x.tunnel, 0, i, 0);
+    for (int k = 0; k < 100; k++) {
+        struct link *first = link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL);
+        for (int i = 0; i < 10; i++) {
+            x.now += NSEC_PER_MSEC;
+            CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, x.now, NULL) == first);
+        }
+        /* Not when it has more to do than the others. */
+        atomic_store(&first->in_flight, 1);
+        CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, x.now, NULL) != first);
+        atomic_store(&first->in_flight, 0);
+    }
     table_close(&x);
 }
 
@@ -96,11 +123,11 @@ TEST(links_that_drain_or_were_tried_are_left_out)
     table_open(&x);
     struct link *a = add(&x, &x.tunnel, 0, 1, 0), *b = add(&x, &x.tunnel, 0, 2, 5);
     atomic_store(&a->is_draining, true);
-    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, NULL) == b);
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL) == b);
     tried.ids[tried.count++] = b->id;
-    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, &tried) == NULL);
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == NULL);
     atomic_store(&a->is_draining, false);
-    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, &tried) == a);
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == a);
     CHECK(link_table_serves(x.t, &x.tunnel));
     table_close(&x);
 }
@@ -119,5 +146,6 @@ TEST(a_link_lives_as_long_as_somebody_holds_it)
 
 TESTS(RUN(a_link_is_found_by_its_tunnel_and_by_its_id),
       RUN(the_least_busy_link_is_taken_and_one_of_our_worker_unless_it_is_clearly_busier),
-      RUN(equal_links_share_the_work), RUN(links_that_drain_or_were_tried_are_left_out),
+      RUN(equal_links_share_the_work), RUN(exchanges_that_follow_at_once_take_the_same_link),
+      RUN(links_that_drain_or_were_tried_are_left_out),
       RUN(a_link_lives_as_long_as_somebody_holds_it))
