@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/pages.h"
 #include "cli/cli.h"
 #include "cli/local_http.h"
 #include "codec/http1_names.h"
@@ -226,6 +227,7 @@ static void on_ready(struct run *r)
     char pid[24];
     struct fault f;
     r->was_ready = true;
+    pages_forget_code();
     if (r->cli->o.pidfile[0] == 0)
         return;
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());

@@ -17,7 +17,7 @@ static void settings_of(const struct quic_conn *c, const struct addr *remote, ng
     s->handshake_timeout = c->conf.handshake;
     s->max_window = c->conf.conn_window_max;
     s->max_stream_window = c->conf.stream_window_max;
-    s->ack_thresh = addr_is_loopback(remote) ? 4 : 10;
+    s->ack_thresh = addr_is_loopback(remote) ? 8 : 10;
     s->initial_rtt = 50 * NSEC_PER_MSEC;
     s->max_tx_udp_payload_size = QUIC_PAYLOAD_BYTES;
     s->no_pmtud = !c->conf.pmtud;

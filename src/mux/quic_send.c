@@ -12,7 +12,7 @@
  * network: after an eighth of the round trip, and at once when the peer's last packet was a bare
  * acknowledgement. What we announce as max_ack_delay is 25 ms. */
 #define GATHER_NSEC        NSEC_PER_MSEC
-#define GATHER_PACKETS_MAX 4
+#define GATHER_PACKETS_MAX 8
 
 struct batch {
     size_t n, segment;

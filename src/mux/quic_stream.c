@@ -6,7 +6,7 @@
 #define OUT_BYTES_MAX                                                                              \
     (4 * 1024 * 1024) /* unsent and unacknowledged bytes of one stream, however fast the path */
 /* The peer acknowledges every tenth packet, or after a while. */
-#define OUT_PACKETS_MIN 16
+#define OUT_PACKETS_MIN 24
 #define OUT_BYTES_MIN   (64 * 1024) /* of one that shares the path with many: a batch */
 
 static const struct stream_ops QUIC_STREAM_OPS;

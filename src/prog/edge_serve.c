@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/pages.h"
 #include "codec/http1_names.h"
 #include "codec/uri.h"
 #include "control/datadir.h"
@@ -374,6 +375,7 @@ int edge_serve(const struct edge_options *o)
     raise_limits();
     int r = server_open(s, &fault);
     if (r == 0) {
+        pages_forget_code();
         log_info("edge is ready", LSTR("tunnel", reachable(s, &s->addrs.tunnel)),
                  LSTR("http", s->addrs.http.size > 0 ? reachable(s, &s->addrs.http) : "off"),
                  LSTR("https", s->addrs.https.size > 0 ? reachable(s, &s->addrs.https) : "off"),
