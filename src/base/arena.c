@@ -94,6 +94,18 @@ char *arena_str(struct arena *a, struct slice s)
     return p;
 }
 
+char *arena_join(struct arena *a, const struct slice *parts, size_t count)
+{
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < count; i++)
+        n += parts[i].n;
+    char *p = arena_alloc(a, n + 1);
+    for (size_t i = 0; p != NULL && i < count; at += parts[i++].n)
+        if (parts[i].n > 0)
+            memcpy(p + at, parts[i].p, parts[i].n);
+    return p;
+}
+
 char *arena_fmt(struct arena *a, const char *format, ...)
 {
     va_list args;

@@ -32,6 +32,8 @@ struct slice arena_copy(struct arena *a, struct slice s);
 /* A copy as a string; NULL on failure. */
 char *arena_str(struct arena *a, struct slice s);
 
+/* The parts one after the other, NUL-terminated; NULL when memory is short. */
+char *arena_join(struct arena *a, const struct slice *parts, size_t count);
 /* printf into the arena; NULL on failure. */
 char *arena_fmt(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -4,6 +4,20 @@
 
 static const char HEX[] = "0123456789abcdef";
 
+size_t u64_text(uint64_t value, char text[static U64_TEXT_BYTES])
+{
+    char digits[U64_TEXT_BYTES];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    for (size_t i = 0; i < n; i++)
+        text[i] = digits[n - 1 - i];
+    text[n] = 0;
+    return n;
+}
+
 char *hex_encode(struct slice s, char *text)
 {
     for (size_t i = 0; i < s.n; i++) {

@@ -12,6 +12,12 @@ struct uuid {
 #define HEX_BYTES(n)    ((n)*2 + 1)
 #define BASE64_BYTES(n) (((n) + 2) / 3 * 4 + 1)
 
+#define U64_TEXT_BYTES 21
+
+/* Decimal, NUL-terminated. Returns the length without NUL. What a request needs is not printed with
+ * printf, which costs a thousand instructions each time. */
+size_t u64_text(uint64_t value, char text[static U64_TEXT_BYTES]);
+
 /* Lower case, NUL-terminated; `text` has HEX_BYTES(s.n). Returns text. */
 char *hex_encode(struct slice s, char *text);
 /* Either case; exactly 2 digits a byte; `out` has text.n / 2 bytes. 0 or ERR_PARSE. */

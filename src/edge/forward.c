@@ -1,12 +1,14 @@
 #include "edge/forward.h"
 
-#include <stdio.h>
-
 #include "base/err.h"
+#include "base/text.h"
 
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
 {
-    (void)snprintf(text, RAY_BYTES, "%s-ADT", ex->id);
+    static const char COLO[] = "-ADT";
+    size_t n = strlen(ex->id);
+    memcpy(text, ex->id, n);
+    memcpy(text + n, COLO, sizeof COLO);
     return text;
 }
 
@@ -81,7 +83,13 @@ static const char *next_loop(struct exchange *ex)
 {
     const char *others = "";
     unsigned loops = read_loops(ex, &ex->arena, &others);
-    return others != NULL ? arena_fmt(&ex->arena, "%sadit; loops=%u", others, loops + 1) : NULL;
+    char count[U64_TEXT_BYTES];
+    if (others == NULL)
+        return NULL;
+    size_t n = u64_text(loops + 1, count);
+    return arena_join(
+        &ex->arena,
+        (const struct slice[]){ slice_str(others), SLICE("adit; loops="), slice_of(count, n) }, 3);
 }
 
 int forward_request(struct exchange *ex, const struct addr *visitor, const char *scheme)

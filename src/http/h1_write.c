@@ -1,9 +1,9 @@
 /* Heads of HTTP/1.1 messages as bytes: measured first, then written into one piece of the buffer.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/text.h"
 #include "http/h1_head.h"
 #include "http/status.h"
 
@@ -31,9 +31,9 @@ static void put_line(struct writer *w, struct slice name, struct slice value)
 
 static void put_number(struct writer *w, struct slice name, uint64_t value)
 {
-    char text[24];
-    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    put_line(w, name, slice_of(text, (size_t)n));
+    char text[U64_TEXT_BYTES];
+    size_t n = u64_text(value, text);
+    put_line(w, name, slice_of(text, n));
 }
 
 static size_t fields_size(const struct fields *f)
@@ -102,10 +102,13 @@ static void put_response_fields(struct writer *w, const struct response *r)
 
 static void put_status(struct writer *w, unsigned status)
 {
-    char line[64];
-    int n = snprintf(line, sizeof line, "HTTP/1.1 %u %.*s\r\n", status,
-                     SLICE_FMT(status_reason(status)));
-    put(w, slice_of(line, (size_t)n));
+    char number[U64_TEXT_BYTES];
+    size_t n = u64_text(status, number);
+    put(w, SLICE("HTTP/1.1 "));
+    put(w, slice_of(number, n));
+    put(w, SLICE(" "));
+    put(w, status_reason(status));
+    put(w, SLICE("\r\n"));
 }
 
 static void put_response_framing(struct writer *w, const struct response *r,

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include "base/err.h"
+#include "base/text.h"
 
 static struct sockaddr_in *v4(const struct addr *a)
 {
@@ -80,13 +81,21 @@ static bool is_mapped(const struct addr *a)
     return a->sa.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6(a)->sin6_addr);
 }
 
+static void v4_text(const uint8_t *ip, char *text)
+{
+    for (int i = 0; i < 4; i++) {
+        text += u64_text(ip[i], text);
+        *text++ = i < 3 ? '.' : 0;
+    }
+}
+
 char *addr_ip_text(const struct addr *a, char text[static ADDR_TEXT_BYTES])
 {
     text[0] = 0;
     if (a->sa.ss_family == AF_INET)
-        (void)inet_ntop(AF_INET, &v4(a)->sin_addr, text, ADDR_TEXT_BYTES);
+        v4_text((const uint8_t *)&v4(a)->sin_addr, text);
     else if (is_mapped(a))
-        (void)inet_ntop(AF_INET, &v6(a)->sin6_addr.s6_addr[12], text, ADDR_TEXT_BYTES);
+        v4_text(&v6(a)->sin6_addr.s6_addr[12], text);
     else if (a->sa.ss_family == AF_INET6)
         (void)inet_ntop(AF_INET6, &v6(a)->sin6_addr, text, ADDR_TEXT_BYTES);
     return text;

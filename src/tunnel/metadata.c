@@ -1,6 +1,7 @@
 #include "tunnel/metadata.h"
 
 #include "base/err.h"
+#include "base/text.h"
 #include "codec/http1_names.h"
 
 static const struct slice METHOD = { (const uint8_t *)"HttpMethod", 10 };
@@ -35,9 +36,9 @@ static int add_header(struct connect_head *head, struct arena *arena, struct sli
 
 static int add_length(struct connect_head *head, struct arena *arena, uint64_t length)
 {
-    const char *text = arena_fmt(arena, "%llu", (unsigned long long)length);
-    return text != NULL ? add_header(head, arena, SLICE("Content-Length"), slice_str(text))
-                        : ERR_NOMEM;
+    char digits[U64_TEXT_BYTES];
+    struct slice text = arena_copy(arena, slice_of(digits, u64_text(length, digits)));
+    return text.p != NULL ? add_header(head, arena, SLICE("Content-Length"), text) : ERR_NOMEM;
 }
 
 static int head_open(struct connect_head *head, struct arena *arena, size_t fields)
@@ -61,8 +62,8 @@ int metadata_write_request(struct buf *out, struct exchange *ex)
     int r = head_open(&head, &ex->arena, q->fields.count);
     if (r < 0)
         return r;
-    const char *dest = arena_fmt(&ex->arena, "%.*s://%.*s%.*s", SLICE_FMT(q->scheme),
-                                 SLICE_FMT(q->host), SLICE_FMT(q->target));
+    const char *dest = arena_join(
+        &ex->arena, (const struct slice[]){ q->scheme, SLICE("://"), q->host, q->target }, 4);
     if (dest == NULL)
         return ERR_NOMEM;
     head.type = q->upgrade == UPGRADE_WEBSOCKET ? CONNECT_WEBSOCKET : CONNECT_HTTP;
@@ -93,10 +94,11 @@ int metadata_write_response(struct buf *out, struct exchange *ex, const struct r
     if (ex->request.upgrade == UPGRADE_CONNECT)
         return head_encode_response(out, &(struct connect_head){ 0 });
     int r = head_open(&head, &ex->arena, p->fields.count);
-    const char *status = arena_fmt(&ex->arena, "%u", p->status);
-    if (r < 0 || status == NULL)
+    char digits[U64_TEXT_BYTES];
+    struct slice status = arena_copy(&ex->arena, slice_of(digits, u64_text(p->status, digits)));
+    if (r < 0 || status.p == NULL)
         return ERR_NOMEM;
-    r = add(&head, STATUS, slice_str(status));
+    r = add(&head, STATUS, status);
     for (size_t i = 0; i < p->fields.count && r == 0; i++)
         if (passes(p, p->fields.lines[i].name))
             r = add_header(&head, &ex->arena, p->fields.lines[i].name, p->fields.lines[i].value);
@@ -151,7 +153,7 @@ static bool contains(struct slice s, struct slice part)
  * two parts. */
 static int header_name(struct slice key, struct slice *ret)
 {
-    if (!contains(key, HEADER))
+    if (!slice_starts(key, HEADER) && !contains(key, HEADER))
         return 0;
     size_t colon = slice_find(key, ':');
     struct slice name = slice_sub(key, colon + 1, SIZE_MAX);

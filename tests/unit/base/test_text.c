@@ -163,7 +163,22 @@ TEST(a_broken_uuid_is_refused_and_changes_nothing)
     CHECK(id.bytes[0] == 7);
 }
 
-TESTS(RUN(hexadecimal_goes_there_and_back), RUN(what_is_not_hexadecimal_is_refused),
-      RUN(base64_is_that_of_the_rfc), RUN(every_length_and_byte_survives_base64),
-      RUN(what_is_not_base64_is_refused), RUN(a_decoder_stays_within_the_room_that_it_names),
-      RUN(a_uuid_is_read_in_its_four_forms), RUN(a_broken_uuid_is_refused_and_changes_nothing))
+TEST(numbers_are_written_in_decimal)
+{
+    static const struct {
+        uint64_t value;
+        const char *text;
+    } TABLE[] = { { 0, "0" },     { 7, "7" },         { 10, "10" },
+                  { 200, "200" }, { 65535, "65535" }, { UINT64_MAX, "18446744073709551615" } };
+    for (size_t i = 0; i < sizeof TABLE / sizeof TABLE[0]; i++) {
+        char text[U64_TEXT_BYTES];
+        CHECK(u64_text(TABLE[i].value, text) == strlen(TABLE[i].text));
+        assert_string_equal(text, TABLE[i].text);
+    }
+}
+
+TESTS(RUN(numbers_are_written_in_decimal), RUN(hexadecimal_goes_there_and_back),
+      RUN(what_is_not_hexadecimal_is_refused), RUN(base64_is_that_of_the_rfc),
+      RUN(every_length_and_byte_survives_base64), RUN(what_is_not_base64_is_refused),
+      RUN(a_decoder_stays_within_the_room_that_it_names), RUN(a_uuid_is_read_in_its_four_forms),
+      RUN(a_broken_uuid_is_refused_and_changes_nothing))
