@@ -102,11 +102,11 @@ def generator():
     return None
 
 
-def requests(target, seconds, connections=64):
+def requests(target, seconds, connections=64, script=None):
     """Keep-alive connections that ask as fast as they are answered: how many requests, and how many a second."""
     url = f"{'https' if target.tls else 'http'}://127.0.0.1:{target.port}/"
     if generator() == "wrk":
-        command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s", "-H", f"Host: {target.host}", url]
+        command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s", "-H", f"Host: {target.host}", *(["-s", script] if script else []), url]
     else:
         command = ["hey", "-z", f"{seconds}s", "-c", str(connections), "-host", target.host, url]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds + 60)

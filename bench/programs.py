@@ -100,12 +100,12 @@ def _end_with_parent():
 class Program:
     """A process of a session of its own, with its log in a file. `side` is server or client, or origin for what is not measured."""
 
-    def __init__(self, side, command, log, **more):
+    def __init__(self, side, command, log, feed=subprocess.DEVNULL, **more):
         self.side = side
         self.name = os.path.basename(str(command[0]))
         self.log = pathlib.Path(log)
         with open(log, "w") as file:
-            self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            self.process = subprocess.Popen([str(word) for word in command], stdin=feed, stdout=file, stderr=file,
                                             start_new_session=True, preexec_fn=_end_with_parent, **more)
         running.append(self)
 

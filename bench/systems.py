@@ -192,9 +192,9 @@ ingress:
     def serve(self):
         addresses = self.dir / "data/addresses.json"
         addresses.unlink(missing_ok=True)
-        self.tunnel, self.http, self.https, local = (free_port() for _ in range(4))
+        self.tunnel, self.http, self.https, self.local = (free_port() for _ in range(4))
         edge = self.run("server", self.edge, "serve", "--data-dir", self.dir / "data", "--grace-period", "1s", "--tunnel", f"127.0.0.1:{self.tunnel}",
-                        "--http", f"127.0.0.1:{self.http}", "--https", f"127.0.0.1:{self.https}", "--local", f"127.0.0.1:{local}")
+                        "--http", f"127.0.0.1:{self.http}", "--https", f"127.0.0.1:{self.https}", "--local", f"127.0.0.1:{self.local}")
         until(lambda: addresses.exists() and addresses.stat().st_size, "the edge is ready", programs=[edge])
 
     def start(self):
