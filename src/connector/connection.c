@@ -291,7 +291,7 @@ static void take_streams(struct connection *c)
 {
     struct stream *s;
     while (quic_conn_accept(c->quic, NULL, &s) == 0)
-        serve_stream(c->conf.serve, s);
+        serve_stream(c->conf.serve, s, c->control.extensions);
 }
 
 /* Unregistering first, then the grace period for what is under way. */

@@ -104,6 +104,7 @@ static void take_registration(struct control_client *c, const struct rpc_event *
         c->registered = CONTROL_OK;
         c->connection = result.connection;
         c->is_remotely_managed = result.is_remotely_managed;
+        c->extensions = result.extensions;
         (void)snprintf(c->location, sizeof c->location, "%.*s",
                        (int)(result.location.n < 60 ? result.location.n : 60),
                        result.location.n > 0 ? (const char *)result.location.p : "");

@@ -21,6 +21,7 @@ struct control_client {
     char location[64];
     struct uuid connection;
     bool is_remotely_managed;
+    unsigned extensions; /* of the edge: tunnel/extension.h */
 };
 
 /* Takes the stream over, also on failure. `task` is woken by it. */

@@ -227,7 +227,7 @@ void serve_done(struct serve *s)
     s->loop = NULL;
 }
 
-void serve_stream(struct serve *s, struct stream *stream)
+void serve_stream(struct serve *s, struct stream *stream, unsigned extensions)
 {
-    tunnel_serve(&s->streams, stream);
+    tunnel_serve(&s->streams, stream, extensions);
 }

@@ -44,6 +44,6 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     __attribute__((warn_unused_result));
 /* Aborts what is open. Turn the loop once before freeing it. */
 void serve_done(struct serve *s);
-/* Takes over one stream that the edge opened. */
-void serve_stream(struct serve *s, struct stream *stream);
+/* Takes over one stream that the edge opened; `extensions`: what this edge can. */
+void serve_stream(struct serve *s, struct stream *stream, unsigned extensions);
 struct metric_set *serve_metrics_new(void);

@@ -7,6 +7,7 @@
 #include "http/method.h"
 #include "http/page.h"
 #include "tunnel/client.h"
+#include "tunnel/metadata.h"
 
 struct dispatch {
     struct task task;
@@ -21,94 +22,29 @@ struct dispatch {
 
 /* ---- answers of our own ---- */
 
-static void answer(struct exchange *ex, const struct page *page)
+static void answer(struct exchange *ex, enum failure failure, const char *text)
 {
-    if (page_respond(ex, page) < 0)
+    struct page page;
+    ex->verdict.failure = failure;
+    ex->verdict.hop = failure_row(failure)->hop;
+    ex->verdict.text = text;
+    page_for_failure(failure, text, &page);
+    if (page_respond(ex, &page) < 0)
         exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
 }
 
-static void answer_no_route(struct edge_worker *w, struct exchange *ex, const char *hostname)
+static void answer_no_route(struct exchange *ex, const char *hostname)
 {
-    metric_add(w->metrics, EDGE_no_route, 1);
-    answer(ex,
-           &(struct page){
-               .status = 404,
-               .code = 1001,
-               .title = "No tunnel serves this hostname",
-               .text = arena_fmt(&ex->arena, "This edge has no route for \"%s\".", hostname),
-               .next =
-                   "If it is yours: adit tunnel route dns TUNNEL HOSTNAME. Quick tunnels end five "
-                   "minutes after their connector went away.",
-               .hop = HOP_EDGE,
-           });
+    answer(ex, FAILURE_NO_ROUTE,
+           arena_fmt(&ex->arena, "This edge has no route for \"%s\".", hostname));
 }
 
-static void answer_loop(struct edge_worker *w, struct exchange *ex)
+/* The text without the reference's preface, which the page's own title says better. */
+static const char *cause_of(const struct tunnel_client *c)
 {
-    metric_add(w->metrics, EDGE_loops, 1);
-    answer(ex,
-           &(struct page){
-               .status = 508,
-               .code = 1036,
-               .title = "The request goes round in circles",
-               .text = "It has passed an edge too often: the service behind this hostname leads "
-                       "back to a tunnel.",
-               .next = "Check the service of the ingress rule: it must be the origin itself, "
-                       "not a hostname that an edge serves.",
-               .hop = HOP_ORIGIN,
-           });
-}
-
-static void answer_no_link(struct edge_worker *w, struct exchange *ex)
-{
-    metric_add(w->metrics, EDGE_no_link, 1);
-    answer(
-        ex,
-        &(struct page){
-            .status = 530,
-            .code = 1033,
-            .title = "The tunnel has no connector",
-            .text =
-                "The hostname is known, but no connector of its tunnel is connected to this edge.",
-            .next =
-                "If it is yours: start it with adit tunnel run, and see adit tunnel info for its "
-                "connectors.",
-            .hop = HOP_TUNNEL,
-        });
-}
-
-static void answer_connector_error(struct edge_worker *w, struct exchange *ex,
-                                   const struct tunnel_client *c)
-{
-    metric_add(w->metrics, EDGE_connector_failed, 1);
-    ex->verdict = (struct verdict){ .err = ERR_ORIGIN, .hop = HOP_ORIGIN, .text = c->cause };
-    answer(ex, &(struct page){
-                   .status = c->is_rate_limited ? 429 : 502,
-                   .code = c->is_rate_limited ? 1015 : 1034,
-                   .title = c->is_rate_limited ? "The connector takes no more flows now"
-                                               : "The origin cannot be reached",
-                   .text = c->cause,
-                   .next = "The connector is connected, but the service behind it did not answer. "
-                           "Check that the "
-                           "service runs and that the ingress rule's address is right.",
-                   .hop = HOP_ORIGIN,
-               });
-}
-
-static void answer_link_lost(struct edge_worker *w, struct exchange *ex, int why)
-{
-    metric_add(w->metrics, EDGE_tunnel_failed, 1);
-    ex->verdict = (struct verdict){ .err = why,
-                                    .hop = HOP_TUNNEL,
-                                    .text = "the tunnel's connection broke off" };
-    answer(ex, &(struct page){
-                   .status = why == ERR_TIMEOUT ? 504 : 502,
-                   .code = 1035,
-                   .title = "The connection to the connector broke off",
-                   .text = err_text(why),
-                   .next = "It comes back by itself; ask again.",
-                   .hop = HOP_TUNNEL,
-               });
+    struct slice text = slice_str(c->cause);
+    return slice_starts(text, SLICE(TUNNEL_UNREACHABLE)) ? c->cause + strlen(TUNNEL_UNREACHABLE)
+                                                         : c->cause;
 }
 
 /* ---- one attempt ---- */
@@ -184,13 +120,18 @@ static void fail(struct dispatch *d, int why)
 {
     struct exchange *ex = d->ex;
     if (ex->response != NULL)
-        exchange_fail(ex, why == ERR_EOF ? ERR_CUT : why, HOP_TUNNEL, "the response broke off");
+        /* A connector resets the stream when its origin broke off; a lost connection says more. */
+        exchange_fail_as(ex,
+                         why == ERR_RESET || why == ERR_CUT || why == ERR_EOF ? FAILURE_ORIGIN_CUT
+                                                                              : FAILURE_LINK_LOST,
+                         why == ERR_EOF ? ERR_CUT : why, "the response broke off");
     else if (why == ERR_NOLINK)
-        answer_no_link(d->worker, ex);
+        answer(ex, FAILURE_NO_LINK,
+               "The hostname is known, but no connector of its tunnel is connected to this edge.");
     else if (why == ERR_ORIGIN)
-        answer_connector_error(d->worker, ex, &d->client);
+        answer(ex, d->client.failure, cause_of(&d->client));
     else
-        answer_link_lost(d->worker, ex, why);
+        answer(ex, failure_of_err(why, HOP_TUNNEL), err_text(why));
     leave(d);
 }
 
@@ -246,9 +187,8 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
     unsigned loops = forward_loops(ex);
     if (d == NULL || hostname == NULL ||
         forward_request(ex, h1_conn_peer(conn), h1_conn_scheme(conn)) < 0) {
-        ex->verdict.status = 431;
-        exchange_fail(ex, ERR_LIMIT, HOP_EDGE,
-                      "the request has too many or too large header fields");
+        exchange_fail_as(ex, FAILURE_HEAD_TOO_LARGE, ERR_LIMIT,
+                         "With the fields that the edge adds there are too many of them.");
         return;
     }
     ex->user = hostname;
@@ -257,11 +197,13 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
         return;
     }
     if (loops >= FORWARD_LOOPS_MAX) {
-        answer_loop(w, ex);
+        answer(ex, FAILURE_LOOP,
+               "It has passed an edge too often: the service behind this hostname leads back to a "
+               "tunnel.");
         return;
     }
     if (w->snapshot == NULL || !snapshot_route(w->snapshot, slice_str(hostname), &d->tunnel)) {
-        answer_no_route(w, ex, hostname);
+        answer_no_route(ex, hostname);
         return;
     }
     ex->at.routed = loop_now(w->loop);
@@ -289,8 +231,8 @@ void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *c
     metric_add(w->metrics, EDGE_bytes_down, (int64_t)ex->bytes_down);
     if (status >= 100 && status < 600)
         metric_add(w->metrics, EDGE_responses_1xx + status / 100 - 1, 1);
-    if (ex->verdict.err == ERR_CANCELED)
-        metric_add(w->metrics, EDGE_visitor_gone, 1);
+    if (ex->verdict.failure != FAILURE_NONE)
+        metric_add(w->metrics, EDGE_failed_UNKNOWN + ex->verdict.failure - FAILURE_UNKNOWN, 1);
     if (!log_is_on(LOG_DEBUG))
         return;
     char peer[ADDR_TEXT_BYTES];
@@ -301,5 +243,6 @@ void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *c
               LU64("us", ex->at.done > ex->at.received
                              ? (ex->at.done - ex->at.received) / NSEC_PER_USEC
                              : 0),
-              LSTR("verdict", err_name(ex->verdict.err)), LSTR("hop", hop_name(ex->verdict.hop)));
+              LSTR("failure", failure_word(ex->verdict.failure)),
+              LSTR("hop", hop_name(ex->verdict.hop)), LSTR("why", ex->verdict.text));
 }

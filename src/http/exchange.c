@@ -9,25 +9,6 @@
 
 #define SIDE_BIT(side) (1U << (unsigned)(side))
 
-const char *hop_name(enum hop hop)
-{
-    switch (hop) {
-    case HOP_NONE:
-        return "none";
-    case HOP_VISITOR:
-        return "visitor";
-    case HOP_EDGE:
-        return "edge";
-    case HOP_TUNNEL:
-        return "tunnel";
-    case HOP_CONNECTOR:
-        return "connector";
-    case HOP_ORIGIN:
-        return "origin";
-    }
-    return "unknown";
-}
-
 static void body_init(struct body *b, struct loop *loop)
 {
     *b = (struct body){ 0 };
@@ -111,14 +92,25 @@ void exchange_respond(struct exchange *ex, struct response *r)
     exchange_wake_left(ex);
 }
 
-void exchange_fail(struct exchange *ex, int err, enum hop hop, const char *text)
+static void fail(struct exchange *ex, const struct verdict *v)
 {
-    assert(err < 0);
+    assert(v->err < 0);
     if (ex->verdict.err == 0)
-        ex->verdict =
-            (struct verdict){ .err = err, .hop = hop, .status = ex->verdict.status, .text = text };
+        ex->verdict = *v;
     exchange_wake_left(ex);
     exchange_wake_right(ex);
+}
+
+void exchange_fail(struct exchange *ex, int err, enum hop hop, const char *text)
+{
+    fail(ex, &(struct verdict){
+                 .err = err, .hop = hop, .failure = failure_of_err(err, hop), .text = text });
+}
+
+void exchange_fail_as(struct exchange *ex, enum failure failure, int err, const char *text)
+{
+    fail(ex, &(struct verdict){
+                 .err = err, .hop = failure_row(failure)->hop, .failure = failure, .text = text });
 }
 
 bool exchange_has_left(const struct exchange *ex, enum side side)

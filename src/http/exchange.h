@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "http/failure.h"
 #include "http/fields.h"
 #include "net/loop.h"
 
@@ -64,15 +65,12 @@ struct body {
     bool ended;     /* nothing more will be put */
 };
 
-enum hop { HOP_NONE, HOP_VISITOR, HOP_EDGE, HOP_TUNNEL, HOP_CONNECTOR, HOP_ORIGIN };
-const char *hop_name(enum hop hop);
-
 /* Why an exchange ended otherwise than by a complete response. */
 struct verdict {
-    int err; /* enum err; 0 = none */
+    int err; /* enum err; 0 = none, or an answer of our own was given in the place of one */
     enum hop hop;
-    unsigned status;  /* for the visitor; 0 = err_status(err) */
-    const char *text; /* static or in the arena; what happened, for a human; may be NULL */
+    enum failure failure; /* what it was: page, log and metric */
+    const char *text;     /* static or in the arena; what happened, for a human; may be NULL */
 };
 
 struct phases {
@@ -155,6 +153,8 @@ void exchange_respond(struct exchange *ex, struct response *r);
 /* Either side: ends the exchange. The first verdict stays; both sides are woken. `text` is static
  * or in the arena. */
 void exchange_fail(struct exchange *ex, int err, enum hop hop, const char *text);
+/* Likewise, where more is known than the error; the hop is the failure's. */
+void exchange_fail_as(struct exchange *ex, enum failure failure, int err, const char *text);
 static inline bool exchange_has_failed(const struct exchange *ex)
 {
     return ex->verdict.err != 0;

@@ -146,6 +146,9 @@ static void conn_close(struct h1_conn *c, int why)
 {
     if (c->state == CONN_OVER)
         return;
+    if (c->ex != NULL && why == ERR_TIMEOUT && !exchange_has_failed(c->ex))
+        exchange_fail(c->ex, ERR_TIMEOUT, HOP_VISITOR,
+                      "the visitor took no byte, or sent none, for too long");
     if (c->ex != NULL && why < 0 && !exchange_has_failed(c->ex))
         exchange_fail(c->ex, ERR_CANCELED, HOP_VISITOR, "the visitor went away");
     exchange_end(c);
@@ -387,7 +390,7 @@ static int answer_failure(struct h1_conn *c)
 {
     struct exchange *ex = c->ex;
     struct page page;
-    page_for_verdict(ex, &page);
+    page_for_failure(ex->verdict.failure, ex->verdict.text, &page);
     buf_drop(&ex->down.held, buf_len(&ex->down.held));
     ex->down.ended = false;
     return page_respond(ex, &page);

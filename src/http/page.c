@@ -7,27 +7,60 @@
 
 enum form { FORM_TEXT, FORM_HTML, FORM_JSON };
 
-/* The first of our forms that Accept names; quality values are not weighed: nobody asks for an
- * error page by preference. */
+/* q=0.5 in thousandths; 1000 when it is not given or not one (RFC 9110 §12.4.2). */
+static unsigned quality_of(struct slice parameters)
+{
+    struct slice part;
+    while (slice_split(&parameters, ';', &part)) {
+        part = slice_trim(part);
+        if (part.n < 3 || (part.p[0] | 0x20) != 'q' || part.p[1] != '=')
+            continue;
+        unsigned q = 0, unit = 1000;
+        for (size_t i = 2; i < part.n && unit > 0; i++) {
+            if (part.p[i] == '.' && i == 3)
+                continue;
+            if (part.p[i] < '0' || part.p[i] > '9')
+                return 1000;
+            q += (unsigned)(part.p[i] - '0') * unit;
+            unit /= 10;
+        }
+        return q < 1000 ? q : 1000;
+    }
+    return 1000;
+}
+
+static bool form_of_type(struct slice type, enum form *ret)
+{
+    if (slice_eq_nocase(type, SLICE("text/html")) ||
+        slice_eq_nocase(type, SLICE("application/xhtml+xml")))
+        *ret = FORM_HTML;
+    else if (slice_eq_nocase(type, SLICE("application/json")) || slice_ends(type, SLICE("+json")))
+        *ret = FORM_JSON;
+    else if (slice_eq_nocase(type, SLICE("text/plain")) || slice_eq_nocase(type, SLICE("text/*")) ||
+             slice_eq_nocase(type, SLICE("*/*")))
+        *ret = FORM_TEXT;
+    else
+        return false;
+    return true;
+}
+
+/* The form that Accept likes best, the first of equals; plain text when it names none of ours. */
 static enum form form_of(const struct request *request)
 {
     const struct field *accept = fields_get(&request->fields, SLICE("accept"));
-    if (accept == NULL)
-        return FORM_TEXT;
-    struct slice rest = accept->value, part;
+    enum form best = FORM_TEXT, form;
+    unsigned best_quality = 0;
+    struct slice rest = accept != NULL ? accept->value : (struct slice){ 0 }, part;
     while (slice_split(&rest, ',', &part)) {
         struct slice type;
         (void)slice_split(&part, ';', &type);
-        type = slice_trim(type);
-        if (slice_eq_nocase(type, SLICE("text/html")) ||
-            slice_eq_nocase(type, SLICE("application/xhtml+xml")))
-            return FORM_HTML;
-        if (slice_eq_nocase(type, SLICE("application/json")) || slice_ends(type, SLICE("+json")))
-            return FORM_JSON;
-        if (slice_eq_nocase(type, SLICE("text/plain")))
-            return FORM_TEXT;
+        unsigned quality = quality_of(part);
+        if (form_of_type(slice_trim(type), &form) && quality > best_quality) {
+            best = form;
+            best_quality = quality;
+        }
     }
-    return FORM_TEXT;
+    return best;
 }
 
 static void add_escaped(struct strb *to, const char *text)
@@ -179,13 +212,15 @@ int page_respond(struct exchange *ex, const struct page *page)
     return r;
 }
 
-void page_for_verdict(const struct exchange *ex, struct page *ret)
+void page_for_failure(enum failure failure, const char *text, struct page *ret)
 {
-    const struct verdict *v = &ex->verdict;
+    const struct failure_row *row = failure_row(failure);
     *ret = (struct page){
-        .status = v->status != 0 ? v->status : err_status(v->err),
-        .title = err_text(v->err),
-        .text = v->text,
-        .hop = v->hop,
+        .status = row->status,
+        .code = row->code,
+        .title = row->title,
+        .text = text,
+        .next = row->next,
+        .hop = row->hop,
     };
 }

@@ -18,5 +18,5 @@ int page_respond(struct exchange *ex, const struct page *page) __attribute__((wa
 /* A response with that body, of a media type. */
 int page_respond_bytes(struct exchange *ex, unsigned status, const char *media_type,
                        struct slice body) __attribute__((warn_unused_result));
-/* The page for an exchange's verdict. */
-void page_for_verdict(const struct exchange *ex, struct page *ret);
+/* The page for a failure; `text` says more of it, or is NULL. */
+void page_for_failure(enum failure failure, const char *text, struct page *ret);

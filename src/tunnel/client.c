@@ -24,7 +24,7 @@ void tunnel_client_done(struct tunnel_client *c)
     stream_release(c->stream);
     buf_done(&c->out);
     buf_done(&c->in);
-    *c = (struct tunnel_client){ .cause = c->cause, .is_rate_limited = c->is_rate_limited };
+    *c = (struct tunnel_client){ .cause = c->cause, .failure = c->failure };
 }
 
 bool tunnel_client_is_fresh(const struct tunnel_client *c)
@@ -74,7 +74,7 @@ static int take_head(struct tunnel_client *c)
         return r;
     if (answer.error != NULL) {
         c->cause = answer.error;
-        c->is_rate_limited = answer.is_rate_limited;
+        c->failure = answer.failure;
         return ERR_ORIGIN;
     }
     if (answer.response->status == 101 && c->ex->request.upgrade == UPGRADE_NONE)

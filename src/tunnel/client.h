@@ -18,12 +18,12 @@ struct tunnel_client {
     struct buf out; /* the head, until it is taken */
     struct buf in;  /* the connector's head, and what came with it */
     enum tunnel_client_state state;
-    bool up_finished;   /* our direction has its end */
-    bool is_cut;        /* the answer is whole, the request's body is not */
-    bool body_taken;    /* some of the request's body left with the stream */
-    uint64_t down_left; /* of a response with a length */
-    const char *cause;  /* text of the connector's error, in the exchange's arena */
-    bool is_rate_limited;
+    bool up_finished;     /* our direction has its end */
+    bool is_cut;          /* the answer is whole, the request's body is not */
+    bool body_taken;      /* some of the request's body left with the stream */
+    uint64_t down_left;   /* of a response with a length */
+    const char *cause;    /* text of the connector's error, in the exchange's arena */
+    enum failure failure; /* of that error */
 };
 
 /* Takes the stream over, also on failure. Its owner must be the embedding task. 0 or ERR_NOMEM,

@@ -7,6 +7,8 @@
 static const struct slice METHOD = { (const uint8_t *)"HttpMethod", 10 };
 static const struct slice HOST = { (const uint8_t *)"HttpHost", 8 };
 static const struct slice STATUS = { (const uint8_t *)"HttpStatus", 10 };
+static const struct slice RATE_LIMITED = { (const uint8_t *)"FlowConnectRateLimited", 22 };
+static const struct slice FAILURE_KEY = { (const uint8_t *)"AditFailure", 11 };
 static const struct slice HEADER = { (const uint8_t *)"HttpHeader", 10 };
 static const struct slice HEADER_COLON = { (const uint8_t *)"HttpHeader:", 11 };
 
@@ -107,12 +109,15 @@ int metadata_write_response(struct buf *out, struct exchange *ex, const struct r
     return r == 0 ? head_encode_response(out, &head) : r;
 }
 
-int metadata_write_error(struct buf *out, const char *text, bool is_rate_limited)
+int metadata_write_error(struct buf *out, const char *text, enum failure failure, bool is_told)
 {
-    struct metadata limited = { .key = SLICE("FlowConnectRateLimited"), .value = SLICE("true") };
-    struct connect_head head = {
-        .error = slice_str(text), .items = &limited, .count = is_rate_limited, .max = 1
-    };
+    struct metadata items[2];
+    struct connect_head head = { .items = items, .max = 2, .error = slice_str(text) };
+    if (failure == FAILURE_FLOW_LIMIT)
+        items[head.count++] = (struct metadata){ .key = RATE_LIMITED, .value = SLICE("true") };
+    if (is_told && failure != FAILURE_NONE)
+        items[head.count++] =
+            (struct metadata){ .key = FAILURE_KEY, .value = slice_str(failure_word(failure)) };
     return head_encode_response(out, &head);
 }
 
@@ -369,14 +374,18 @@ int metadata_read_response(struct buf *in, struct exchange *ex, struct metadata_
         struct slice key = head.items[i].key, value = head.items[i].value, name;
         if (slice_eq(key, STATUS))
             r = slice_u64(value, 999, &status);
-        else if (slice_eq(key, SLICE("FlowConnectRateLimited")))
-            ret->is_rate_limited = slice_eq(value, SLICE("true"));
+        else if (slice_eq(key, RATE_LIMITED) && slice_eq(value, SLICE("true")))
+            ret->failure = FAILURE_FLOW_LIMIT;
+        else if (slice_eq(key, FAILURE_KEY) && ret->failure == FAILURE_NONE)
+            ret->failure = failure_of_word(value);
         else if (header_name(key, &name) == 1)
             r = take_response_header(p, name, value);
     }
     if (head.error.n > 0) {
         ret->error = arena_str(&ex->arena,
                                slice_is_utf8(head.error) ? head.error : SLICE("unreadable error"));
+        if (ret->failure == FAILURE_NONE)
+            ret->failure = failure_of_text(head.error);
         return ret->error != NULL ? 0 : ERR_NOMEM;
     }
     if (r < 0 || status < 101)

@@ -19,7 +19,7 @@ int metadata_write_request(struct buf *out, struct exchange *ex)
 struct metadata_answer {
     struct response *response; /* NULL when it is an error */
     const char *error;         /* the connector's text, in the arena */
-    bool is_rate_limited;
+    enum failure failure;      /* what it says of it, or what its text says */
 };
 
 /* Takes the head off the front of *in. ERR_AGAIN; ERR_PROTO, ERR_PARSE, ERR_LIMIT: the connector
@@ -35,6 +35,7 @@ int metadata_read_request(struct buf *in, struct exchange *ex, enum connect_type
                           const char **ret_text) __attribute__((warn_unused_result));
 int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *r)
     __attribute__((warn_unused_result));
-/* `is_rate_limited`: too many flows are under way; the edge may tell the visitor to come later. */
-int metadata_write_error(struct buf *out, const char *text, bool is_rate_limited)
+/* With FAILURE_FLOW_LIMIT the edge may tell the visitor to come later; `is_told`: the edge takes
+ * the failure's word as well (EXTENSION_DIAG). */
+int metadata_write_error(struct buf *out, const char *text, enum failure failure, bool is_told)
     __attribute__((warn_unused_result));

@@ -66,6 +66,11 @@ int register_result_read(const struct capnp_struct *results, struct register_res
         r = take_uuid(capnp_data(&value, 0), &ret->connection);
         ret->location = capnp_text(&value, 1);
         ret->is_remotely_managed = capnp_bool(&value, 0);
+        struct capnp_list names = capnp_list(&value, 2);
+        for (uint32_t i = 0; i < names.count && i < REGISTER_FEATURES_MAX; i++) {
+            struct slice name = capnp_item_text(&names, i);
+            ret->extensions |= extensions_of(&name, 1);
+        }
     } else {
         ret->cause = capnp_text(&value, 0);
         ret->retry_after_ns = capnp_u64(&value, 0);
@@ -85,11 +90,15 @@ int register_answer(struct rpc *r, uint32_t id, const struct register_result *re
     struct capnp_ref response = capnp_put(&b, results, 0, 1, 1);
     if (result->is_accepted) {
         capnp_put_u16(&b, response, 0, 1);
-        struct capnp_ref details = capnp_put(&b, response, 0, 1, 2);
+        struct slice names[EXTENSIONS_MAX];
+        size_t count = extensions_names(result->extensions, names);
+        struct capnp_ref details = capnp_put(&b, response, 0, 1, count > 0 ? 3 : 2);
         capnp_put_data(&b, details, 0,
                        slice_of(result->connection.bytes, sizeof result->connection.bytes));
         capnp_put_text(&b, details, 1, result->location);
         capnp_put_bool(&b, details, 0, result->is_remotely_managed);
+        if (count > 0)
+            capnp_put_texts(&b, details, 2, names, (uint32_t)count);
     } else {
         struct capnp_ref error = capnp_put(&b, response, 0, 2, 1);
         capnp_put_text(&b, error, 0, result->cause);

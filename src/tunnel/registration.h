@@ -2,6 +2,7 @@
 /* The calls of the control stream as values (docs/protocol.md §5, §7): RegistrationServer's
  * parameters and results. Pure. */
 #include "base/text.h"
+#include "tunnel/extension.h"
 #include "tunnel/rpc.h"
 
 #define REGISTRATION_INTERFACE 0xf71695ec7fe85497U
@@ -31,6 +32,7 @@ struct register_result {
     struct uuid connection;
     struct slice location;
     bool is_remotely_managed;
+    unsigned extensions; /* that both sides can; a list of names behind the reference's fields */
     struct slice cause;
     bool should_retry;
     uint64_t retry_after_ns;

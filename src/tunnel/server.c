@@ -21,6 +21,7 @@ struct tunnel_server {
     struct exchange *ex;
     uint64_t up_left; /* of a body with a length */
     bool head_sent;
+    unsigned extensions; /* of the edge */
     struct reaper reaper;
 };
 
@@ -67,7 +68,7 @@ static void server_end(struct tunnel_server *t, int why)
     loop_reap(t->group->loop, &t->reaper, reap);
 }
 
-void tunnel_serve(struct tunnel_server_group *g, struct stream *s)
+void tunnel_serve(struct tunnel_server_group *g, struct stream *s, unsigned extensions)
 {
     struct tunnel_server *t = calloc(1, sizeof *t);
     if (t == NULL) {
@@ -77,6 +78,7 @@ void tunnel_serve(struct tunnel_server_group *g, struct stream *s)
     }
     t->group = g;
     t->s = s;
+    t->extensions = extensions;
     task_init(&t->task, g->loop, server_run);
     s->owner = &t->task;
     buf_init(&t->in, loop_chunks(g->loop), IN_BYTES_MAX);
@@ -96,9 +98,10 @@ void tunnel_server_abort(struct tunnel_server_group *g)
 
 /* ---- the head ---- */
 
-static void refuse(struct tunnel_server *t, const char *text, bool is_rate_limited)
+static void refuse(struct tunnel_server *t, const char *text, enum failure failure)
 {
-    int r = metadata_write_error(&t->out, text, is_rate_limited);
+    bool is_told = (t->extensions & EXTENSION_DIAG) != 0;
+    int r = metadata_write_error(&t->out, text, failure, is_told);
     if (r == 0)
         r = stream_write(t->s, &t->out);
     if (r == 0)
@@ -156,7 +159,7 @@ static int head_step(struct tunnel_server *t)
     if (r == ERR_AGAIN)
         return r;
     if (r == ERR_INVALID)
-        refuse(t, text, false);
+        refuse(t, text, FAILURE_BAD_REQUEST);
     else
         server_end(t, r);
     return ERR_CLOSED;
@@ -250,7 +253,7 @@ static void refuse_length(struct tunnel_server *t)
                   TUNNEL_UNREACHABLE "net/http: HTTP/1.x transport connection broken: http: "
                                      "ContentLength=%llu with Body length %llu",
                   (unsigned long long)ex->request.length, (unsigned long long)got);
-    refuse(t, text != NULL ? text : "the request's body has another length", false);
+    refuse(t, text != NULL ? text : "the request's body has another length", FAILURE_REQUEST_CUT);
 }
 
 static void answer_failure(struct tunnel_server *t)
@@ -260,7 +263,7 @@ static void answer_failure(struct tunnel_server *t)
         server_end(t, v->err); /* what broke off must not look complete */
         return;
     }
-    refuse(t, v->text != NULL ? v->text : err_text(v->err), v->err == ERR_BUSY);
+    refuse(t, v->text != NULL ? v->text : err_text(v->err), v->failure);
 }
 
 static void exchange_step(struct tunnel_server *t)

@@ -3,6 +3,7 @@
  * Frees itself when the exchange is over. Loop thread. */
 #include "http/exchange.h"
 #include "net/stream.h"
+#include "tunnel/extension.h"
 #include "tunnel/head.h"
 
 struct tunnel_server_group {
@@ -22,7 +23,8 @@ struct tunnel_server_group {
 };
 
 void tunnel_server_group_init(struct tunnel_server_group *g, struct loop *loop, void *ctx);
-/* Takes over a stream that the edge opened; it says by its first bytes what it is. */
-void tunnel_serve(struct tunnel_server_group *g, struct stream *s);
+/* Takes over a stream that the edge opened; it says by its first bytes what it is. `extensions`:
+ * what the edge of this connection can beyond the plain protocol. */
+void tunnel_serve(struct tunnel_server_group *g, struct stream *s, unsigned extensions);
 /* Aborts every stream. Turn the loop once before freeing it. */
 void tunnel_server_abort(struct tunnel_server_group *g);

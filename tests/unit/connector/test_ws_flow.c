@@ -95,7 +95,7 @@ static void ask(struct lab *l, void **state_)
     struct stream *theirs;
     CHECK_OK(pipe_new(l->loop, 65536, &l->edge, &theirs));
     l->edge->owner = &l->task;
-    serve_stream(&l->serve, theirs);
+    serve_stream(&l->serve, theirs, 0);
     CHECK_OK(head_encode_request(&l->from_edge, &head));
 }
 

@@ -298,6 +298,12 @@ TEST(a_page_has_the_form_that_was_asked_for)
         { "*/*", "text/plain; charset=utf-8", "failed at: origin" },
         { "text/plain, text/html", "text/plain; charset=utf-8", "Ask again." },
         { ",,;q=1,", "text/plain; charset=utf-8", "error 1034" },
+        { "text/html;q=0.2, application/json;q=0.75, */*;q=0.1", "application/json",
+          "\"code\":1034" },
+        { "text/html;q=0, text/plain;q=0.001", "text/plain; charset=utf-8", "error 1034" },
+        { "application/json;q=x, text/html", "application/json", "\"code\":1034" },
+        { "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+          "text/html; charset=utf-8", "error 1034" },
     };
     for (size_t i = 0; i < sizeof TABLE / sizeof TABLE[0]; i++) {
         struct sides s;
@@ -327,18 +333,18 @@ TEST(a_page_for_head_has_its_length_and_no_body)
     sides_close(&s);
 }
 
-TEST(a_verdict_gives_its_page_with_a_status_of_its_own_first)
+TEST(a_failed_exchange_says_which_failure_it_was)
 {
     struct sides s;
     struct page page;
     sides_open(&s, false);
-    s.ex->verdict = (struct verdict){ .err = ERR_TIMEOUT, .hop = HOP_ORIGIN, .text = "why" };
-    page_for_verdict(s.ex, &page);
-    CHECK(page.status == 504 && page.hop == HOP_ORIGIN);
+    exchange_fail(s.ex, ERR_TIMEOUT, HOP_ORIGIN, "why");
+    CHECK(s.ex->verdict.failure == FAILURE_ORIGIN_CONNECT_TIMEOUT);
+    exchange_fail_as(s.ex, FAILURE_ORIGIN_CUT, ERR_CUT, "too late"); /* the first verdict stays */
+    CHECK(s.ex->verdict.failure == FAILURE_ORIGIN_CONNECT_TIMEOUT);
+    page_for_failure(s.ex->verdict.failure, s.ex->verdict.text, &page);
+    CHECK(page.status == 504 && page.hop == HOP_ORIGIN && page.code == 1043 && page.next != NULL);
     assert_string_equal(page.text, "why");
-    s.ex->verdict.status = 418;
-    page_for_verdict(s.ex, &page);
-    CHECK(page.status == 418);
     exchange_leave(s.ex, EX_LEFT);
     sides_close(&s);
 }
@@ -365,5 +371,4 @@ TESTS(RUN(an_exchange_lives_until_both_sides_have_left),
       RUN(an_end_of_input_ends_only_a_body_that_ends_so),
       RUN(chunks_that_are_written_are_read_back_whatever_the_room),
       RUN(a_page_has_the_form_that_was_asked_for), RUN(a_page_for_head_has_its_length_and_no_body),
-      RUN(a_verdict_gives_its_page_with_a_status_of_its_own_first),
-      RUN(status_codes_have_their_reasons))
+      RUN(a_failed_exchange_says_which_failure_it_was), RUN(status_codes_have_their_reasons))

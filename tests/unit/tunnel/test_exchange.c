@@ -56,7 +56,7 @@ static void tunnel_open(struct tunnel *w, size_t window)
     w->group.done = on_done;
     assert_int_equal(pipe_new(w->loop, window, &w->edge_end, &w->connector_end), 0);
     w->edge_end->owner = &w->client_task;
-    tunnel_serve(&w->group, w->connector_end);
+    tunnel_serve(&w->group, w->connector_end, 0);
     w->ex = exchange_new(w->loop, &w->left);
     w->ex->request.method = SLICE("GET");
     w->ex->request.scheme = SLICE("https");
