@@ -33,7 +33,9 @@ struct tls {
     int under_err;         /* what the stream below said */
     char name[NAME_BYTES]; /* verified, or the client's SNI */
     char alpn[32];
-    char failure[160];
+    char failure[256];
+    enum tls_fault fault;
+    bool is_not_tls; /* what came first is no record of TLS */
     struct reaper reaper;
 };
 
@@ -62,6 +64,9 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *to, size_t n)
         }
     }
     size_t got = buf_copy(&t->in, 0, to, n);
+    /* The first byte of all tells TLS from anything else (RFC 8446 §5.1). */
+    if (t->pulled == 0 && got > 0)
+        t->is_not_tls = *(const uint8_t *)to < 20 || *(const uint8_t *)to > 24;
     buf_drop(&t->in, got);
     t->pulled += got;
     return (ssize_t)got;
@@ -113,10 +118,16 @@ static int translate(struct tls *t, int code)
         return die(t, ERR_CUT);
     if (t->under_err < 0 && (code == GNUTLS_E_PULL_ERROR || code == GNUTLS_E_PUSH_ERROR))
         return die(t, t->under_err);
-    if (t->failure[0] == 0) {
-        const char *alert = code == GNUTLS_E_FATAL_ALERT_RECEIVED
-                                ? gnutls_alert_get_name(gnutls_alert_get(t->session))
-                                : NULL;
+    bool is_alert = code == GNUTLS_E_FATAL_ALERT_RECEIVED;
+    if (t->fault == TLS_FAULT_NONE)
+        t->fault = t->is_not_tls ? TLS_FAULT_NOT_TLS
+                   : is_alert && gnutls_alert_get(t->session) == GNUTLS_A_CERTIFICATE_REQUIRED
+                       ? TLS_FAULT_WANTED
+                       : TLS_FAULT_OTHER;
+    if (t->failure[0] == 0 && t->is_not_tls) {
+        (void)snprintf(t->failure, sizeof t->failure, "what came is not TLS");
+    } else if (t->failure[0] == 0) {
+        const char *alert = is_alert ? gnutls_alert_get_name(gnutls_alert_get(t->session)) : NULL;
         (void)snprintf(t->failure, sizeof t->failure, "%s%s%s", gnutls_strerror(code),
                        alert != NULL ? " " : "", alert != NULL ? alert : "");
     }
@@ -127,17 +138,6 @@ static int translate(struct tls *t, int code)
 }
 
 /* ---- handshake ---- */
-
-static void explain_certificate(struct tls *t)
-{
-    gnutls_datum_t text;
-    unsigned status = gnutls_session_get_verify_cert_status(t->session);
-    if (gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0) < 0)
-        return;
-    (void)snprintf(t->failure, sizeof t->failure, "certificate for %.60s: %s", t->name,
-                   (const char *)text.data);
-    gnutls_free(text.data);
-}
 
 /* The client's SNI in lower case; "" when it sent none, or something that is no hostname. */
 static void take_sni(struct tls *t)
@@ -186,7 +186,7 @@ static void handshake(struct tls *t)
         return;
     }
     if (r == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR)
-        explain_certificate(t);
+        t->fault = tls_explain_certificate(t->session, t->name, t->failure, sizeof t->failure);
     (void)gnutls_alert_send_appropriate(t->session, r); /* the peer learns why, if it still can */
     (void)translate(t, r);
 }
@@ -476,6 +476,11 @@ const char *tls_alpn(const struct stream *s)
 const char *tls_sni(const struct stream *s)
 {
     return tls_of(s)->name;
+}
+
+enum tls_fault tls_fault_of(const struct stream *s)
+{
+    return tls_of(s)->fault;
 }
 
 const char *tls_failure(const struct stream *s)

@@ -63,3 +63,18 @@ const char *tls_alpn(const struct stream *s);
 const char *tls_sni(const struct stream *s);
 /* Why the handshake failed, for a human; "" when it did not. Valid until release. */
 const char *tls_failure(const struct stream *s);
+
+enum tls_fault {
+    TLS_FAULT_NONE,
+    TLS_FAULT_OTHER,   /* alerts, versions, ciphers: the text says which */
+    TLS_FAULT_NOT_TLS, /* what came is not TLS */
+    TLS_FAULT_NAME,    /* the certificate is for other names */
+    TLS_FAULT_EXPIRED,
+    TLS_FAULT_EARLY,  /* not valid yet */
+    TLS_FAULT_ISSUER, /* unknown, or it signed itself */
+    TLS_FAULT_WEAK,
+    TLS_FAULT_CERT,   /* another check */
+    TLS_FAULT_WANTED, /* the peer wants a certificate of ours */
+};
+/* The same for programs. Loop thread. */
+enum tls_fault tls_fault_of(const struct stream *s);

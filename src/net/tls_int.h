@@ -30,3 +30,9 @@ struct tls_creds {
 /* tls.c: the certificate of a server's session, by what the client asks for. Borrowed from the
  * session. */
 const struct tls_cert *tls_session_cert(gnutls_session_t session);
+
+/* tls_fault.c: which of the checks that a verification status names is to be mended first. */
+enum tls_fault tls_fault_of_status(unsigned status);
+/* Writes why the peer's certificate was not accepted, with the names that it is for. */
+enum tls_fault tls_explain_certificate(gnutls_session_t session, const char *name, char *text,
+                                       size_t size);

@@ -194,7 +194,8 @@ TEST(without_a_choice_the_credentials_certificate_is_shown)
     world_close(&w);
 }
 
-static void check_refused(const struct setup *s, const char *words, void **state_)
+static void check_refused(const struct setup *s, const char *words, enum tls_fault fault,
+                          void **state_)
 {
     struct world w;
     world_open(&w, s);
@@ -203,19 +204,21 @@ static void check_refused(const struct setup *s, const char *words, void **state
     CHECK_ERR(ERR_CERT, stream_write(w.client, &w.buf));
     if (strstr(tls_failure(w.client), words) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", tls_failure(w.client), words);
+    CHECK(tls_fault_of(w.client) == fault);
     CHECK(!tls_is_ready(w.client));
     world_close(&w);
 }
 
 TEST(another_name_is_refused_with_a_reason)
 {
-    check_refused(&(struct setup){ "other.example", "a.example" }, "a.example", state_);
+    check_refused(&(struct setup){ "other.example", "a.example" }, "it is for", TLS_FAULT_NAME,
+                  state_);
 }
 
 TEST(another_ca_is_refused_with_a_reason)
 {
     check_refused(&(struct setup){ "a.example", "a.example", .has_other_ca = true }, "NOT trusted",
-                  state_);
+                  TLS_FAULT_ISSUER, state_);
 }
 
 TEST(whoever_verifies_nothing_takes_any_certificate)
@@ -252,7 +255,7 @@ TEST(a_peer_that_speaks_no_tls_is_refused)
     CHECK_OK(tls_accept(w.loop, w.server_creds, a, &w.server_task, &w.server));
     say(w.loop, b, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     UNTIL(w.loop, state_of(&w, w.server) == ERR_TLS);
-    CHECK(tls_failure(w.server)[0] != 0);
+    CHECK(tls_failure(w.server)[0] != 0 && tls_fault_of(w.server) == TLS_FAULT_NOT_TLS);
     stream_release(b);
     world_close(&w);
 }
