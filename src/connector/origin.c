@@ -167,10 +167,19 @@ static int connect_next(struct origin_conn *c)
     return failed_to_connect(c, r);
 }
 
+/* The time for the step that begins; 0 = as long as it takes. */
+static void limit(struct origin_conn *c, nsec timeout)
+{
+    if (timeout > 0)
+        deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + timeout);
+    else
+        deadline_clear(&c->deadline);
+}
+
 static int start(struct origin_conn *c)
 {
     const struct origin_target *t = &c->target;
-    deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + t->connect_timeout);
+    limit(c, t->connect_timeout);
     if (t->is_unix) {
         c->addr_count = 1;
         int r = addr_unix(t->host, &c->addrs[0]);
@@ -192,7 +201,7 @@ int origin_open(struct origin_pool *p, const struct origin_target *target, bool 
     if (set == NULL)
         return ERR_NOMEM;
     set->users++;
-    if (!fresh && set->count > 0) {
+    if (!fresh && set->count > 0 && target->prelude.n == 0) {
         struct origin_conn *c = container_of(set->idle.next, struct origin_conn, node);
         take_from_idle(c);
         c->target = *target;
@@ -237,6 +246,22 @@ static int probe(struct origin_conn *c, struct stream *s)
     return r;
 }
 
+/* The first bytes of a connection always fit into its queue. */
+static int say_prelude(struct origin_conn *c)
+{
+    struct buf out;
+    struct slice prelude = c->target.prelude;
+    if (prelude.n == 0)
+        return 0;
+    buf_init(&out, loop_chunks(c->pool->loop), prelude.n);
+    int r = buf_put(&out, prelude);
+    if (r == 0)
+        r = stream_write(c->tcp, &out);
+    bool is_whole = buf_is_empty(&out);
+    buf_done(&out);
+    return is_whole ? 0 : r < 0 ? r : ERR_LIMIT;
+}
+
 static int run_connecting(struct origin_conn *c)
 {
     if (!tcp_is_connected(c->tcp))
@@ -247,6 +272,9 @@ static int run_connecting(struct origin_conn *c)
         c->tcp = NULL;
         return c->addr_at < c->addr_count ? connect_next(c) : failed_to_connect(c, r);
     }
+    r = say_prelude(c);
+    if (r < 0)
+        return failed_to_connect(c, r);
     if (c->target.tls == NULL) {
         c->stream = c->tcp;
         c->tcp = NULL;
@@ -258,7 +286,7 @@ static int run_connecting(struct origin_conn *c)
         return failed(c, r, "tls", "");
     c->tcp = NULL;
     c->stage = ORIGIN_HANDSHAKE;
-    deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + c->target.tls_timeout);
+    limit(c, c->target.tls_timeout);
     return 0;
 }
 
@@ -352,7 +380,7 @@ static void idle_run(struct task *t)
 
 void origin_keep(struct origin_conn *c)
 {
-    if (c->target.idle_max == 0 || c->set->count >= c->target.idle_max ||
+    if (c->target.prelude.n > 0 || c->target.idle_max == 0 || c->set->count >= c->target.idle_max ||
         c->pool->idle_count >= IDLE_MAX) {
         stream_finish(c->stream);
         origin_close(c);
@@ -366,6 +394,7 @@ void origin_keep(struct origin_conn *c)
     c->pool->idle_count++;
     /* The target's views may end with the exchange: idle connections need none of them. */
     c->target.host = c->target.tls_name = (struct slice){ 0 };
-    deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + c->target.idle_timeout);
+    if (c->target.idle_timeout > 0)
+        deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + c->target.idle_timeout);
     task_wake(&c->task);
 }

@@ -13,11 +13,15 @@ struct origin_target {
     bool is_unix;
     struct tls_creds *tls; /* NULL = no TLS */
     struct slice tls_name; /* SNI and the name to verify */
-    nsec connect_timeout;  /* name look-up and TCP together */
-    nsec tls_timeout;
-    nsec tcp_keepalive; /* 0 = off */
-    nsec idle_timeout;  /* of a kept-alive connection */
-    unsigned idle_max;  /* kept-alive connections of this target; 0 = none is kept */
+    nsec connect_timeout;  /* name look-up and TCP together; 0 = for ever */
+    nsec tls_timeout;      /* likewise */
+    nsec tcp_keepalive;    /* 0 = off */
+    bool no_happy_eyeballs;
+    nsec idle_timeout; /* of a kept-alive connection; 0 = for ever */
+    unsigned idle_max; /* kept-alive connections of this target; 0 = none is kept */
+    /* What the connection begins with, before TLS. It speaks of one visitor: such a connection is
+     * neither kept nor taken from the kept ones. */
+    struct slice prelude;
 };
 
 struct origin_pool;

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "connector/rewrite.h"
 #include "http/h1_client.h"
 #include "http/method.h"
 #include "tunnel/metadata.h"
@@ -15,6 +16,7 @@ struct origin_call {
     struct h1_client client;
     bool is_sending; /* the client runs on the connection */
     bool is_second;  /* try, on a fresh connection */
+    bool is_edited;  /* the response's head is as the rule wants it */
 };
 
 static void release(struct origin_call *c)
@@ -88,6 +90,15 @@ static const char *reason(const struct origin_call *c, int err)
                : err_text(err);
 }
 
+/* The left side looks at the response in a turn of its own, after this. */
+static int edit(struct origin_call *c)
+{
+    if (c->is_edited || c->ex->response == NULL)
+        return 0;
+    c->is_edited = true;
+    return rewrite_response(c->ex, c->opts.extras, c->opts.host);
+}
+
 static void complete(struct origin_call *c)
 {
     bool is_reusable = c->client.is_reusable;
@@ -114,6 +125,11 @@ static void origin_call_run(struct task *t)
             r = begin(c);
         if (r == 0)
             r = h1_client_run(&c->client);
+        int edited = edit(c);
+        if (edited < 0) {
+            fail(c, edited, REWRITE_FAILED);
+            return;
+        }
         if (r == ERR_AGAIN)
             return;
         if (r == 0) {
