@@ -149,7 +149,7 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
     if (r->service.kind == SERVICE_SOCKS)
         e = ip_rules_check(r->request.ip_rules, f);
     if (e == 0)
-        e = rule_extras_check(r, f);
+        e = rule_extras_settle(r, f);
     if (e == 0)
         e = check_access(&r->request, f);
     if (e == 0)
@@ -372,7 +372,7 @@ static int load_rule(struct rule *r, struct fault *f)
 int ingress_load_tls(struct ingress *i, struct fault *f)
 {
     for (size_t k = 0; k < i->count; k++) {
-        if (!i->rules[k].service.is_tls || i->rules[k].tls != NULL)
+        if (!rule_has_tls(&i->rules[k]) || i->rules[k].tls != NULL)
             continue;
         int e = load_rule(&i->rules[k], f);
         if (e < 0)

@@ -2,7 +2,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "connector/origin_target.h"
 #include "connector/rewrite.h"
+#include "connector/upstreams.h"
 #include "http/h1_client.h"
 #include "http/method.h"
 #include "tunnel/metadata.h"
@@ -13,6 +15,7 @@ struct origin_call {
     struct exchange *ex;
     struct origin_call_opts opts;
     struct origin_conn *conn;
+    struct upstream_turn turn; /* of a rule with several services */
     struct h1_client client;
     bool is_sending; /* the client runs on the connection */
     bool is_second;  /* try, on a fresh connection */
@@ -33,6 +36,7 @@ static void leave(struct origin_call *c)
 {
     struct exchange *ex = c->ex;
     release(c);
+    upstream_leave(&c->turn);
     c->opts.release(c->opts.keep);
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
@@ -51,7 +55,14 @@ static void fail(struct origin_call *c, int err, const char *what)
 
 static int open_conn(struct origin_call *c)
 {
-    int r = origin_open(c->serve->origins, &c->opts.target, c->is_second, &c->task, &c->conn);
+    const struct service *service = NULL;
+    if (c->turn.of != NULL && c->turn.at == NULL)
+        service = upstream_next(&c->turn, loop_now(c->ex->loop));
+    if (service != NULL)
+        origin_target_aim(&c->opts.target, c->ex, c->opts.rule, service);
+    /* Only a new connection tells whether a service that was out of turn is back. */
+    bool fresh = c->is_second || c->turn.failures > 0;
+    int r = origin_open(c->serve->origins, &c->opts.target, fresh, &c->task, &c->conn);
     if (r == 0)
         metric_add(c->serve->metrics, origin_was_reused(c->conn) ? SERVE_reuses : SERVE_dials, 1);
     return r;
@@ -63,6 +74,10 @@ static int begin(struct origin_call *c)
     int r = origin_run(c->conn);
     if (r < 0)
         return r;
+    if (upstream_reached(&c->turn)) {
+        metric_add(c->serve->metrics, SERVE_services_up, 1);
+        log_info("service is back", LSLICE("service", c->turn.at->service.text));
+    }
     c->ex->at.linked = loop_now(c->ex->loop);
     r = h1_client_init(&c->client, c->ex, origin_stream(c->conn), &c->task, &opts);
     c->is_sending = true;
@@ -96,7 +111,28 @@ static int edit(struct origin_call *c)
     if (c->is_edited || c->ex->response == NULL)
         return 0;
     c->is_edited = true;
-    return rewrite_response(c->ex, c->opts.extras, c->opts.host);
+    return rewrite_response(c->ex, c->opts.rule->extras, c->opts.host);
+}
+
+/* Nothing was sent: another service may be asked in its place. What is short here says nothing of
+ * it. True when one will be. */
+static bool goes_on(struct origin_call *c, int err)
+{
+    nsec wait;
+    if (c->is_sending || c->turn.at == NULL || err == ERR_NOMEM || err == ERR_LIMIT)
+        return false;
+    struct slice service = c->turn.at->service.text;
+    if (upstream_missed(&c->turn, loop_now(c->ex->loop), loop_rng(c->ex->loop), &wait)) {
+        metric_add(c->serve->metrics, SERVE_services_down, 1);
+        log_warn("service is down", LSLICE("service", service), LSTR("why", reason(c, err)),
+                 LU64("again_ms", wait / NSEC_PER_MSEC));
+    }
+    if (!upstream_has_more(&c->turn))
+        return false;
+    metric_add(c->serve->metrics, SERVE_moves, 1);
+    release(c);
+    c->is_second = false;
+    return true;
 }
 
 static void complete(struct origin_call *c)
@@ -136,6 +172,8 @@ static void origin_call_run(struct task *t)
             complete(c);
             return;
         }
+        if (goes_on(c, r))
+            continue;
         if (!is_stale(c)) {
             fail(c, r, reason(c, r));
             return;
@@ -157,6 +195,7 @@ void origin_call_attach(struct serve *s, struct exchange *ex, const struct origi
     c->serve = s;
     c->ex = ex;
     c->opts = *opts;
+    c->turn.of = opts->rule->extras != NULL ? opts->rule->extras->upstreams : NULL;
     task_init(&c->task, s->loop, origin_call_run);
     exchange_attach(ex, &c->task);
     task_wake(&c->task);

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "codec/http1_names.h"
 #include "connector/ingress.h"
+#include "connector/upstreams.h"
 
 /* ---- what all parsers of extras share ---- */
 
@@ -226,6 +227,64 @@ static int take_certificate(const struct reading *r, const struct yaml_node *n,
     return e;
 }
 
+/* ---- several services ---- */
+
+static struct upstreams *upstreams_of(const struct reading *r, struct rule_extras *x)
+{
+    if (x->upstreams == NULL)
+        x->upstreams = arena_alloc(r->arena, sizeof *x->upstreams);
+    if (x->upstreams != NULL && x->upstreams->count == 0)
+        x->upstreams->count = 1; /* the rule's service comes when it is known */
+    return x->upstreams;
+}
+
+static int take_service(const struct reading *r, const struct yaml_node *n, struct upstreams *u)
+{
+    struct slice text;
+    struct fault inner = { 0 };
+    int e = extra_take_text(n, r->where, r->arena, &text, r->fault);
+    if (e < 0)
+        return e;
+    if (service_parse(text, r->arena, &u->list[u->count].service, &inner) < 0)
+        return extra_refuse(r->fault, r->where, n, "services: %s", inner.text);
+    u->count++;
+    return 0;
+}
+
+static int take_services(const struct reading *r, const struct yaml_node *n, struct rule_extras *x)
+{
+    struct upstreams *u = upstreams_of(r, x);
+    size_t count;
+    if (u == NULL)
+        return extra_no_memory(r->fault);
+    if (n->kind != YAML_LIST)
+        return extra_refuse(r->fault, r->where, n,
+                            "a list of services is wanted, which serve besides the rule's service");
+    int e = extra_count(n, r->where, &count, r->fault);
+    if (e == 0 && count >= UPSTREAMS_MAX)
+        return extra_refuse(r->fault, r->where, n, "no more than %d services are possible",
+                            UPSTREAMS_MAX);
+    for (const struct yaml_node *s = n->first; s != NULL && e == 0; s = s->next)
+        e = take_service(r, s, u);
+    return e;
+}
+
+static int take_balance(const struct reading *r, const struct yaml_node *n, struct rule_extras *x)
+{
+    static const char *const NAMES[] = { [BALANCE_FAILOVER] = "failover",
+                                         [BALANCE_ROUND_ROBIN] = "round-robin",
+                                         [BALANCE_LEAST_REQUESTS] = "least-requests" };
+    struct upstreams *u = upstreams_of(r, x);
+    if (u == NULL)
+        return extra_no_memory(r->fault);
+    for (unsigned i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++)
+        if (n->kind == YAML_SCALAR && slice_eq(n->text, slice_str(NAMES[i]))) {
+            u->balance = (enum balance)i;
+            return 0;
+        }
+    return extra_refuse(r->fault, r->where, n, "failover, round-robin or least-requests is wanted");
+}
+
 /* ---- all of them ---- */
 
 /* clang-format off */
@@ -237,7 +296,9 @@ static int take_certificate(const struct reading *r, const struct yaml_node *n,
     X("requestHeaders", take_request_edits)                                                        \
     X("responseHeaders", take_response_edits)                                                      \
     X("proxyProtocol", take_proxy_protocol)                                                        \
-    X("clientCertificate", take_certificate)
+    X("clientCertificate", take_certificate)                                                       \
+    X("services", take_services)                                                                   \
+    X("balance", take_balance)
 /* clang-format on */
 
 const char *const RULE_EXTRA_KEYS[] = {
@@ -279,7 +340,31 @@ static int cannot(struct fault *f, const char *key, const struct rule *rule, con
                      SLICE_FMT(rule->service.text));
 }
 
-int rule_extras_check(const struct rule *rule, struct fault *f)
+static int settle_services(const struct rule *rule, struct upstreams *u, struct fault *f)
+{
+    enum service_kind kind = rule->service.kind;
+    if (kind != SERVICE_HTTP && kind != SERVICE_UNIX)
+        return cannot(f, "services", rule, "they are of the kinds http, https and unix");
+    u->list[0].service = rule->service;
+    for (size_t i = 1; i < u->count; i++)
+        if (u->list[i].service.kind != kind)
+            return fault_set(f, ERR_PARSE,
+                             "services: %.*s is of another kind than the rule's service %.*s: all "
+                             "must be http and https, or all unix",
+                             SLICE_FMT(u->list[i].service.text), SLICE_FMT(rule->service.text));
+    return 0;
+}
+
+bool rule_has_tls(const struct rule *rule)
+{
+    const struct upstreams *u = rule->extras != NULL ? rule->extras->upstreams : NULL;
+    bool has_tls = rule->service.is_tls;
+    for (size_t i = 1; u != NULL && i < u->count; i++)
+        has_tls = has_tls || u->list[i].service.is_tls;
+    return has_tls;
+}
+
+int rule_extras_settle(const struct rule *rule, struct fault *f)
 {
     const struct rule_extras *x = rule->extras;
     enum service_kind kind = rule->service.kind;
@@ -294,10 +379,10 @@ int rule_extras_check(const struct rule *rule, struct fault *f)
         return cannot(f, "responseHeaders", rule, "they change what an HTTP service answers");
     if (x->proxy_protocol > 0 && !is_http && kind != SERVICE_TCP)
         return cannot(f, "proxyProtocol", rule, "it is for a service with an address of its own");
-    if (x->certificate.n > 0 && !rule->service.is_tls)
+    if (x->certificate.n > 0 && !rule_has_tls(rule))
         return cannot(f, "clientCertificate", rule,
                       "it is shown to a service with TLS (https, wss, unix+tls)");
-    return 0;
+    return x->upstreams != NULL ? settle_services(rule, x->upstreams, f) : 0;
 }
 
 /* ---- conditions ---- */

@@ -9,6 +9,7 @@
 #include "http/match.h"
 
 struct rule;
+struct upstreams;
 
 #define EXTRA_LIST_MAX                                                                             \
     64 /* methods, conditions, edits of one rule: each is looked at for every request */
@@ -50,6 +51,7 @@ struct rule_extras {
     struct header_edits request, response;
     unsigned proxy_protocol;       /* 0 = none, 1, 2 */
     struct slice certificate, key; /* paths of the client certificate; or empty */
+    struct upstreams *upstreams;   /* the rule's service and its further ones; or NULL */
 };
 
 /* The names of the keys, and NULL. */
@@ -59,9 +61,12 @@ extern const char *const RULE_EXTRA_KEYS[];
 int rule_extras_from_yaml(const struct yaml_node *rule, const char *where, struct arena *arena,
                           struct rule_extras **ret, struct fault *fault)
     __attribute__((warn_unused_result));
-/* Whether the rule's service can do what its extras ask for. */
-int rule_extras_check(const struct rule *rule, struct fault *fault)
+/* Once the rule has its service: whether that can do what the extras ask for. It becomes the first
+ * of several. */
+int rule_extras_settle(const struct rule *rule, struct fault *fault)
     __attribute__((warn_unused_result));
+/* Whether the rule's service, or one of several, is one with TLS. */
+bool rule_has_tls(const struct rule *rule);
 /* Whether there are conditions at all (NULL: no), so that such a rule does not catch all. */
 bool rule_extras_have_conditions(const struct rule_extras *x);
 /* Whether a request meets the conditions; NULL has none. */

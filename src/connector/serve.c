@@ -64,7 +64,7 @@ static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *
 {
     struct origin_call_opts opts = {
         .no_chunked = rule->request.no_chunked,
-        .extras = rule->extras,
+        .rule = rule,
         .host = ex->request.host,
         .keep = ingress_ref(s->ingress),
         .release = release_ingress,
