@@ -97,7 +97,8 @@ http {{
 # One server for each name; what stands before the braces goes into its listen line.
 SERVERS = {
     "plain": ("", 'location / { return 200 "$connection $connection_requests $request_uri\\n"; }'),
-    "tls": ("ssl", 'location / { return 200 "$connection $ssl_server_name $host $http_x_forwarded_host\\n"; }'),
+    "host": ("", 'location / { return 200 "$host $http_x_forwarded_host\\n"; }'),
+    "tls": ("ssl", 'location / { return 200 "<$ssl_server_name>"; }'),
     "proxied": ("proxy_protocol", 'location / { return 200 "$proxy_protocol_addr,$proxy_protocol_port,$proxy_protocol_server_addr,'
                                   '$proxy_protocol_server_port,$connection"; }'),
     "proxied_tls": ("ssl proxy_protocol", 'location / { return 200 "$proxy_protocol_addr $ssl_protocol\\n"; }'),

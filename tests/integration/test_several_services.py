@@ -59,13 +59,18 @@ class Service:
         self.name, self.port, self.listener, self.open, self.held = name, 0, None, set(), threading.Event()
         self.held.set()
         self.asked = []
+        self.place = self._bind()  # keeps the port while nothing listens on it
+        self.port = self.place.getsockname()[1]
         self.start()
 
+    def _bind(self):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", self.port))
+        return s
+
     def start(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
+        self.listener = self._bind()
         self.listener.listen(64)
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 
