@@ -47,7 +47,10 @@ int extra_take_regex(const struct yaml_node *n, struct slice pattern, const char
 {
     struct fault inner = { 0 };
     struct regex *made = NULL;
-    if (regex_new(pattern, &made, &inner) < 0)
+    int e = regex_new(pattern, &made, &inner);
+    if (e == ERR_NOMEM)
+        return extra_no_memory(f);
+    if (e < 0)
         return extra_refuse(f, where, n, "%s", inner.text);
     if (arena_defer(arena, free_regex, made) < 0) {
         regex_free(made);
@@ -245,7 +248,10 @@ static int take_service(const struct reading *r, const struct yaml_node *n, stru
     int e = extra_take_text(n, r->where, r->arena, &text, r->fault);
     if (e < 0)
         return e;
-    if (service_parse(text, r->arena, &u->list[u->count].service, &inner) < 0)
+    e = service_parse(text, r->arena, &u->list[u->count].service, &inner);
+    if (e == ERR_NOMEM)
+        return extra_no_memory(r->fault);
+    if (e < 0)
         return extra_refuse(r->fault, r->where, n, "services: %s", inner.text);
     u->count++;
     return 0;

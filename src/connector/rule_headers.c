@@ -85,9 +85,6 @@ struct editing {
 static int put_edit(const struct editing *w, const struct yaml_node *n, enum header_act act,
                     struct slice name, struct slice value)
 {
-    if (w->to->count == EXTRA_LIST_MAX)
-        return extra_refuse(w->fault, w->where, n, "no more than %d changes are possible",
-                            EXTRA_LIST_MAX);
     struct header_edit *edit = &w->to->list[w->to->count++];
     int e = check_name(n, name, w->where, w->fault);
     if (e < 0)
@@ -147,6 +144,20 @@ static int take_removals(const struct editing *w, const struct yaml_node *list)
     return e;
 }
 
+/* At least as many as come of it. */
+static size_t count_edits(const struct yaml_node *n)
+{
+    size_t count = n != NULL && n->kind == YAML_SCALAR;
+    for (const struct yaml_node *below = n != NULL ? n->first : NULL; below != NULL;
+         below = below->next) {
+        count += below->kind != YAML_LIST;
+        for (const struct yaml_node *value = below->kind == YAML_LIST ? below->first : NULL;
+             value != NULL; value = value->next)
+            count++;
+    }
+    return count;
+}
+
 int header_edits_from_yaml(const struct yaml_node *map, const char *where, struct arena *arena,
                            struct header_edits *ret, struct fault *f)
 {
@@ -158,7 +169,10 @@ int header_edits_from_yaml(const struct yaml_node *map, const char *where, struc
     for (const struct yaml_node *n = map->first; n != NULL; n = n->next)
         if (n != remove && n != set && n != add)
             return extra_refuse(f, where, n, "there are the keys set, add and remove");
-    ret->list = arena_alloc(arena, EXTRA_LIST_MAX * sizeof *ret->list);
+    size_t count = count_edits(remove) + count_edits(set) + count_edits(add);
+    if (count > EXTRA_LIST_MAX)
+        return extra_refuse(f, where, map, "no more than %d changes are possible", EXTRA_LIST_MAX);
+    ret->list = arena_alloc(arena, (count + 1) * sizeof *ret->list);
     if (ret->list == NULL)
         return extra_no_memory(f);
     int e = remove != NULL && !yaml_is_null(remove) ? take_removals(&w, remove) : 0;

@@ -225,8 +225,35 @@ TEST(the_number_of_conditions_and_edits_is_bounded)
     }
 }
 
-TESTS(RUN(a_rule_may_be_for_some_methods_alone), RUN(a_rule_may_be_for_requests_with_a_field),
-      RUN(a_rule_with_conditions_does_not_catch_all),
+TEST(memory_that_is_short_is_told_wherever_it_ends)
+{
+    struct arena doc, a;
+    struct yaml_node *root = NULL;
+    struct rule_extras *x = NULL;
+    int r = ERR_NOMEM;
+    size_t failures = 0;
+    arena_init(&doc, 1 << 20);
+    CHECK_OK(yaml_parse(SLICE("{method: [GET, PUT], headers: {A: '1', B: '~b', C: '*'}, "
+                              "pathPrefixStrip: /a, pathRewrite: {match: (b), to: $1}, "
+                              "requestHeaders: {set: {A: b}, add: {C: [d, e]}, remove: [F]}, "
+                              "responseHeaders: {remove: G}, proxyProtocol: v1, "
+                              "clientCertificate: {certificate: a, key: b}, "
+                              "services: [http://b], balance: round-robin}"),
+                        "t", &doc, &root, NULL));
+    for (size_t max = 0; r != 0 && max < 65536; max += 64) {
+        struct fault f = { 0 };
+        arena_init(&a, max);
+        r = rule_extras_from_yaml(root, "t", &a, &x, &f);
+        CHECK(r == 0 || r == ERR_NOMEM);
+        failures += r != 0;
+        arena_done(&a);
+    }
+    CHECK(r == 0 && failures > 4);
+    arena_done(&doc);
+}
+
+TESTS(RUN(memory_that_is_short_is_told_wherever_it_ends), RUN(a_rule_may_be_for_some_methods_alone),
+      RUN(a_rule_may_be_for_requests_with_a_field), RUN(a_rule_with_conditions_does_not_catch_all),
       RUN(a_rule_without_extras_has_none_and_null_counts_as_absent),
       RUN(edits_are_kept_in_the_order_in_which_they_are_done),
       RUN(what_is_wrong_is_told_with_its_key_and_place),
