@@ -144,10 +144,10 @@ static int take_removals(const struct editing *w, const struct yaml_node *list)
     return e;
 }
 
-/* At least as many as come of it. */
+/* As many as come of it; a single name to remove stands outside of any list, and is not counted. */
 static size_t count_edits(const struct yaml_node *n)
 {
-    size_t count = n != NULL && n->kind == YAML_SCALAR;
+    size_t count = 0;
     for (const struct yaml_node *below = n != NULL ? n->first : NULL; below != NULL;
          below = below->next) {
         count += below->kind != YAML_LIST;
