@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "codec/uri.h"
 #include "connector/origin_target.h"
+#include "connector/rule_extras.h"
 #include "connector/ws_flow.h"
 
 #define KEY_BYTES_MAX 64 /* codec/websocket.h takes no longer one */
@@ -63,6 +64,7 @@ void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule
         .kind = rule->service.kind == SERVICE_SOCKS ? WS_SOCKS_POLICY
                 : is_socks                          ? WS_SOCKS_FIXED
                                                     : WS_DIRECT,
+        .upstreams = rule->service.kind == SERVICE_TCP ? rule_upstreams(rule) : NULL,
         .ip_rules = o->ip_rules,
         .ping_every = WS_PING_NSEC,
     };

@@ -2,9 +2,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "connector/failover.h"
 #include "connector/origin_target.h"
 #include "connector/rewrite.h"
-#include "connector/upstreams.h"
 #include "http/h1_client.h"
 #include "http/method.h"
 #include "tunnel/metadata.h"
@@ -74,10 +74,7 @@ static int begin(struct origin_call *c)
     int r = origin_run(c->conn);
     if (r < 0)
         return r;
-    if (upstream_reached(&c->turn)) {
-        metric_add(c->serve->metrics, SERVE_services_up, 1);
-        log_info("service is back", LSLICE("service", c->turn.at->service.text));
-    }
+    failover_reached(c->serve, &c->turn);
     c->ex->at.linked = loop_now(c->ex->loop);
     r = h1_client_init(&c->client, c->ex, origin_stream(c->conn), &c->task, &opts);
     c->is_sending = true;
@@ -112,27 +109,6 @@ static int edit(struct origin_call *c)
         return 0;
     c->is_edited = true;
     return rewrite_response(c->ex, c->opts.rule->extras, c->opts.host);
-}
-
-/* Nothing was sent: another service may be asked in its place. What is short here says nothing of
- * it. True when one will be. */
-static bool goes_on(struct origin_call *c, int err)
-{
-    nsec wait;
-    if (c->is_sending || c->turn.at == NULL || err == ERR_NOMEM || err == ERR_LIMIT)
-        return false;
-    struct slice service = c->turn.at->service.text;
-    if (upstream_missed(&c->turn, loop_now(c->ex->loop), loop_rng(c->ex->loop), &wait)) {
-        metric_add(c->serve->metrics, SERVE_services_down, 1);
-        log_warn("service is down", LSLICE("service", service), LSTR("why", reason(c, err)),
-                 LU64("again_ms", wait / NSEC_PER_MSEC));
-    }
-    if (!upstream_has_more(&c->turn))
-        return false;
-    metric_add(c->serve->metrics, SERVE_moves, 1);
-    release(c);
-    c->is_second = false;
-    return true;
 }
 
 static void complete(struct origin_call *c)
@@ -172,8 +148,11 @@ static void origin_call_run(struct task *t)
             complete(c);
             return;
         }
-        if (goes_on(c, r))
+        if (!c->is_sending && failover_missed(c->serve, &c->turn, r, reason(c, r))) {
+            release(c);
+            c->is_second = false;
             continue;
+        }
         if (!is_stale(c)) {
             fail(c, r, reason(c, r));
             return;
@@ -195,7 +174,7 @@ void origin_call_attach(struct serve *s, struct exchange *ex, const struct origi
     c->serve = s;
     c->ex = ex;
     c->opts = *opts;
-    c->turn.of = opts->rule->extras != NULL ? opts->rule->extras->upstreams : NULL;
+    c->turn.of = rule_upstreams(opts->rule);
     task_init(&c->task, s->loop, origin_call_run);
     exchange_attach(ex, &c->task);
     task_wake(&c->task);

@@ -349,21 +349,30 @@ static int cannot(struct fault *f, const char *key, const struct rule *rule, con
 static int settle_services(const struct rule *rule, struct upstreams *u, struct fault *f)
 {
     enum service_kind kind = rule->service.kind;
-    if (kind != SERVICE_HTTP && kind != SERVICE_UNIX)
-        return cannot(f, "services", rule, "they are of the kinds http, https and unix");
+    if (kind != SERVICE_HTTP && kind != SERVICE_UNIX && kind != SERVICE_TCP)
+        return cannot(f, "services", rule, "they are of the kinds http, https, unix and tcp");
     u->list[0].service = rule->service;
-    for (size_t i = 1; i < u->count; i++)
-        if (u->list[i].service.kind != kind)
+    for (size_t i = 0; i < u->count; i++) {
+        const struct service *s = &u->list[i].service;
+        if (s->kind != kind)
             return fault_set(f, ERR_PARSE,
                              "services: %.*s is of another kind than the rule's service %.*s: all "
-                             "must be http and https, or all unix",
-                             SLICE_FMT(u->list[i].service.text), SLICE_FMT(rule->service.text));
+                             "must be http and https, all unix, or all streams of bytes",
+                             SLICE_FMT(s->text), SLICE_FMT(rule->service.text));
+        if (kind == SERVICE_TCP && s->port == 0)
+            return fault_set(f, ERR_PARSE, "services: %.*s has no port", SLICE_FMT(s->text));
+    }
     return 0;
+}
+
+struct upstreams *rule_upstreams(const struct rule *rule)
+{
+    return rule->extras != NULL ? rule->extras->upstreams : NULL;
 }
 
 bool rule_has_tls(const struct rule *rule)
 {
-    const struct upstreams *u = rule->extras != NULL ? rule->extras->upstreams : NULL;
+    const struct upstreams *u = rule_upstreams(rule);
     bool has_tls = rule->service.is_tls;
     for (size_t i = 1; u != NULL && i < u->count; i++)
         has_tls = has_tls || u->list[i].service.is_tls;

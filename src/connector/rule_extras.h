@@ -65,6 +65,8 @@ int rule_extras_from_yaml(const struct yaml_node *rule, const char *where, struc
  * of several. */
 int rule_extras_settle(const struct rule *rule, struct fault *fault)
     __attribute__((warn_unused_result));
+/* The services of a rule that has several; or NULL. */
+struct upstreams *rule_upstreams(const struct rule *rule);
 /* Whether the rule's service, or one of several, is one with TLS. */
 bool rule_has_tls(const struct rule *rule);
 /* Whether there are conditions at all (NULL: no), so that such a rule does not catch all. */

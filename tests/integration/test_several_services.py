@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+import websockets.sync.client
 from client import Visitor, get
 from conftest import until
 from ruled import Ruled
@@ -33,6 +34,15 @@ ingress:
     service: https://127.0.0.1:SILENT
     services: ["http://127.0.0.1:TWO"]
     originRequest: {tlsTimeout: 300ms}
+  - hostname: HOST
+    path: ^/bytes
+    service: tcp://127.0.0.1:ONE
+    services: ["tcp://127.0.0.1:TWO", "ssh://127.0.0.1:THREE"]
+  - hostname: HOST
+    path: ^/streams
+    service: tcp://127.0.0.1:ONE
+    services: ["tcp://127.0.0.1:TWO"]
+    balance: least-requests
   - service: http_status:404
 """
 
@@ -199,6 +209,56 @@ def test_the_least_busy_service_is_asked(site):
 def test_a_service_whose_tls_fails_is_down(site, which):
     assert ask(site, f"/{which}", 4) == ["two"] * 4
     assert site.connector.text().count("service is down") == 1
+
+
+def stream(site, path):
+    sock = socket.create_connection(("127.0.0.1", site.edge.port("http")), timeout=30)
+    return websockets.sync.client.connect(f"ws://{site.host}/{path}", sock=sock, compression=None)
+
+
+def ask_on(ws):
+    """Which service a stream of bytes leads to."""
+    ws.send(b"GET /bytes HTTP/1.1\r\n\r\n")
+    data = b""
+    while b"\r\n\r\n" not in data or data.endswith(b"\n"):
+        data += ws.recv(30)
+    return data.rpartition(b"\n")[2].decode()
+
+
+def bytes_asked(site, path="bytes"):
+    with stream(site, path) as ws:
+        return ask_on(ws)
+
+
+def test_a_stream_of_bytes_goes_to_the_next_service(site):
+    one, two, three = site.services
+    assert bytes_asked(site) == "one"
+    one.stop()
+    assert [bytes_asked(site) for _ in range(3)] == ["two"] * 3
+    assert site.connector.text().count("service is down") == 1
+    two.stop()
+    assert bytes_asked(site) == "three"
+    one.start()
+    until(lambda: bytes_asked(site) == "one", "the first serves again")
+    assert bytes_asked(site) == "one" and site.connector.text().count("service is back") == 1
+
+
+def test_streams_count_as_long_as_they_are_open(site):
+    with stream(site, "streams") as first, stream(site, "streams") as second:
+        held = {ask_on(first): first, ask_on(second): second}
+        assert set(held) == {"one", "two"}
+        held["one"].close()
+        until(lambda: not site.services[0].open, "the connector lets go of it")
+        for _ in range(3):
+            assert bytes_asked(site, "streams") == "one"
+            until(lambda: not site.services[0].open, "the connector lets go of it")
+
+
+def test_a_stream_of_bytes_with_no_service_left_is_refused(site):
+    for service in site.services:
+        service.stop()
+    with pytest.raises(websockets.exceptions.InvalidStatus):
+        bytes_asked(site)
 
 
 def test_a_kept_connection_does_not_tell_that_a_service_is_back(site):

@@ -200,8 +200,10 @@ TEST(services_that_cannot_stand_together_are_refused)
         { "http://a", "services: [http://b/x]", "services: http://b/x is an invalid address" },
         { "http://a", "services: ['unix:/b']", "is of another kind" },
         { "http://a", "services: ['tcp://b:1']", "is of another kind" },
-        { "tcp://a:1", "services: ['tcp://b:1']", "http, https and unix, which the service" },
-        { "http_status:404", "services: ['http://b']", "http, https and unix" },
+        { "tcp://a:1", "services: ['http://b']", "is of another kind" },
+        { "tcp://a:1", "services: ['other://b']", "services: other://b has no port" },
+        { "http_status:404", "services: ['http://b']", "http, https, unix and tcp, which" },
+        { "bastion", "services: ['tcp://b:1']", "which the service bastion is not" },
         { "http://a", "balance: random", "balance: failover, round-robin or least-requests" },
     };
     char text[4096];
