@@ -14,7 +14,7 @@ void failover_reached(struct serve *s, struct upstream_turn *t)
 bool failover_missed(struct serve *s, struct upstream_turn *t, int err, const char *why)
 {
     nsec wait;
-    if (t->at == NULL || err == ERR_NOMEM || err == ERR_LIMIT)
+    if (t->at == NULL || err == ERR_NOMEM || err == ERR_LIMIT || err == ERR_UNSUPPORTED)
         return false;
     struct slice service = t->at->service.text;
     if (upstream_missed(t, loop_now(s->loop), loop_rng(s->loop), &wait)) {

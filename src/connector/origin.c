@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/map.h"
+#include "connector/proxy_tunnel.h"
 #include "net/resolve.h"
 #include "net/tcp.h"
 
@@ -24,6 +25,7 @@ struct origin_conn {
     struct resolve *resolve;
     struct addr addrs[RESOLVE_ADDRS_MAX];
     size_t addr_count, addr_at;
+    struct buf answer;     /* of a proxy */
     struct stream *tcp;    /* until TLS took it over */
     struct stream *stream; /* what the exchange uses; with TLS the outer one */
     bool was_reused;
@@ -134,7 +136,10 @@ static void take_from_idle(struct origin_conn *c)
 static int failed(struct origin_conn *c, int err, const char *what, const char *how)
 {
     const struct origin_target *t = &c->target;
-    bool is_ipv6 = slice_find(t->host, ':') < t->host.n;
+    bool is_proxys = t->proxy != NULL && c->stage < ORIGIN_HANDSHAKE;
+    struct slice host = is_proxys ? t->proxy->host : t->host;
+    uint16_t port = is_proxys ? t->proxy->port : t->port;
+    bool is_ipv6 = slice_find(host, ':') < host.n;
     c->stage = ORIGIN_FAILED;
     c->err = err;
     deadline_clear(&c->deadline);
@@ -142,9 +147,9 @@ static int failed(struct origin_conn *c, int err, const char *what, const char *
         (void)snprintf(c->failure, sizeof c->failure, "%s %.*s: %s%s", what, SLICE_FMT(t->host),
                        how, err_text(err));
     else
-        (void)snprintf(c->failure, sizeof c->failure, "%s %s%.*s%s:%u: %s%s", what,
-                       is_ipv6 ? "[" : "", SLICE_FMT(t->host), is_ipv6 ? "]" : "", t->port, how,
-                       err_text(err));
+        (void)snprintf(c->failure, sizeof c->failure, "%s%s %s%.*s%s:%u: %s%s",
+                       is_proxys ? "proxyconnect tcp: " : "", what, is_ipv6 ? "[" : "",
+                       SLICE_FMT(host), is_ipv6 ? "]" : "", port, how, err_text(err));
     return err;
 }
 
@@ -185,12 +190,14 @@ static int start(struct origin_conn *c)
         int r = addr_unix(t->host, &c->addrs[0]);
         return r < 0 ? failed(c, r, "dial unix", "") : connect_next(c);
     }
-    if (addr_parse_ip(t->host, t->port, &c->addrs[0]) == 0) {
+    struct slice host = t->proxy != NULL ? t->proxy->host : t->host;
+    uint16_t port = t->proxy != NULL ? t->proxy->port : t->port;
+    if (addr_parse_ip(host, port, &c->addrs[0]) == 0) {
         c->addr_count = 1;
         return connect_next(c);
     }
     c->stage = ORIGIN_RESOLVING;
-    int r = resolve_start(c->pool->loop, t->host, t->port, c->owner, &c->resolve);
+    int r = resolve_start(c->pool->loop, host, port, c->owner, &c->resolve);
     return r < 0 ? failed(c, r, "look up", "") : 0;
 }
 
@@ -262,6 +269,29 @@ static int say_prelude(struct origin_conn *c)
     return is_whole ? 0 : r < 0 ? r : ERR_LIMIT;
 }
 
+static int begin_tunnel(struct origin_conn *c)
+{
+    struct chunk_pool *chunks = loop_chunks(c->pool->loop);
+    buf_init(&c->answer, chunks, PROXY_ANSWER_BYTES_MAX);
+    int r = proxy_tunnel_ask(c->tcp, chunks, c->target.proxy, c->target.host, c->target.port);
+    if (r < 0)
+        return failed_to_connect(c, r);
+    c->stage = ORIGIN_TUNNELLING;
+    return 0;
+}
+
+static int begin_handshake(struct origin_conn *c)
+{
+    int r =
+        tls_connect(c->pool->loop, c->target.tls, c->target.tls_name, c->tcp, c->owner, &c->stream);
+    if (r < 0)
+        return failed(c, r, "tls", "");
+    c->tcp = NULL;
+    c->stage = ORIGIN_HANDSHAKE;
+    limit(c, c->target.tls_timeout);
+    return 0;
+}
+
 static int run_connecting(struct origin_conn *c)
 {
     if (!tcp_is_connected(c->tcp))
@@ -281,13 +311,24 @@ static int run_connecting(struct origin_conn *c)
         c->stage = ORIGIN_READY;
         return 0;
     }
-    r = tls_connect(c->pool->loop, c->target.tls, c->target.tls_name, c->tcp, c->owner, &c->stream);
-    if (r < 0)
-        return failed(c, r, "tls", "");
-    c->tcp = NULL;
-    c->stage = ORIGIN_HANDSHAKE;
-    limit(c, c->target.tls_timeout);
-    return 0;
+    return c->target.proxy != NULL ? begin_tunnel(c) : begin_handshake(c);
+}
+
+static int run_tunnelling(struct origin_conn *c)
+{
+    unsigned status = 0;
+    int r = proxy_tunnel_answer(c->tcp, &c->answer, &status);
+    if (r == ERR_AGAIN)
+        return r;
+    buf_done(&c->answer);
+    if (r == 0)
+        return begin_handshake(c);
+    (void)failed(c, r, "CONNECT", "");
+    if (r == ERR_DENIED)
+        (void)snprintf(
+            c->failure, sizeof c->failure, "the proxy %.*s answers CONNECT %.*s:%u with %u",
+            SLICE_FMT(c->target.proxy->text), SLICE_FMT(c->target.host), c->target.port, status);
+    return r;
 }
 
 static int run_handshake(struct origin_conn *c)
@@ -323,6 +364,8 @@ int origin_run(struct origin_conn *c)
             r = run_resolving(c);
         else if (before == ORIGIN_CONNECTING)
             r = run_connecting(c);
+        else if (before == ORIGIN_TUNNELLING)
+            r = run_tunnelling(c);
         else
             r = run_handshake(c);
         if (r < 0)
@@ -364,6 +407,7 @@ void origin_close(struct origin_conn *c)
     }
     deadline_clear(&c->deadline);
     resolve_free(c->resolve);
+    buf_done(&c->answer);
     stream_release(c->tcp);
     stream_release(c->stream);
     set_let_go(c->pool, c->set);

@@ -1,6 +1,7 @@
 #pragma once
 /* Connections to origins: dialled when needed, kept alive between exchanges, thrown away when
  * stale. One pool for each worker. Loop thread. */
+#include "connector/origin_proxy.h"
 #include "net/addr.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -22,6 +23,9 @@ struct origin_target {
     /* What the connection begins with, before TLS. It speaks of one visitor: such a connection is
      * neither kept nor taken from the kept ones. */
     struct slice prelude;
+    /* Dialled in the origin's place, and with TLS asked for a tunnel to it; or NULL. Borrowed from
+     * whoever owns the pool. */
+    const struct origin_proxy *proxy;
 };
 
 struct origin_pool;
@@ -36,6 +40,7 @@ struct origin_conn;
 enum origin_stage {
     ORIGIN_RESOLVING,
     ORIGIN_CONNECTING,
+    ORIGIN_TUNNELLING, /* through a proxy */
     ORIGIN_HANDSHAKE,
     ORIGIN_READY,
     ORIGIN_FAILED

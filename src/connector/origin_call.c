@@ -60,6 +60,9 @@ static int open_conn(struct origin_call *c)
         service = upstream_next(&c->turn, loop_now(c->ex->loop));
     if (service != NULL)
         origin_target_aim(&c->opts.target, c->ex, c->opts.rule, service);
+    origin_target_route(&c->opts.target, c->serve->proxies);
+    if (c->opts.target.proxy != NULL && !c->opts.target.proxy->is_usable)
+        return ERR_UNSUPPORTED;
     /* Only a new connection tells whether a service that was out of turn is back. */
     bool fresh = c->is_second || c->turn.failures > 0;
     int r = origin_open(c->serve->origins, &c->opts.target, fresh, &c->task, &c->conn);
@@ -75,6 +78,9 @@ static int begin(struct origin_call *c)
     if (r < 0)
         return r;
     failover_reached(c->serve, &c->turn);
+    r = origin_target_address(&c->opts.target, c->ex, &opts);
+    if (r < 0)
+        return r;
     c->ex->at.linked = loop_now(c->ex->loop);
     r = h1_client_init(&c->client, c->ex, origin_stream(c->conn), &c->task, &opts);
     c->is_sending = true;
@@ -92,6 +98,9 @@ static bool is_stale(const struct origin_call *c)
 
 static const char *reason(const struct origin_call *c, int err)
 {
+    if (err == ERR_UNSUPPORTED && c->conn == NULL)
+        return "the proxy of the connector's environment (HTTP_PROXY, HTTPS_PROXY) is none of the "
+               "kind http://host:port";
     if (!c->is_sending)
         return c->conn != NULL && origin_failure(c->conn)[0] != 0 ? origin_failure(c->conn)
                                                                   : err_text(err);

@@ -55,6 +55,31 @@ void origin_target_aim(struct origin_target *t, const struct exchange *ex, const
     t->tls_name = t->tls != NULL ? tls_name_of(ex, rule, service) : (struct slice){ 0 };
 }
 
+/* ---- proxies ---- */
+
+void origin_target_route(struct origin_target *t, const struct origin_proxies *proxies)
+{
+    t->proxy = t->is_unix || t->prelude.n > 0
+                   ? NULL
+                   : origin_proxy_for(proxies, t->tls != NULL, t->host, t->port);
+}
+
+int origin_target_address(const struct origin_target *t, struct exchange *ex,
+                          struct h1_request_opts *ret)
+{
+    if (t->proxy == NULL || t->tls != NULL)
+        return 0;
+    bool is_ipv6 = slice_find(t->host, ':') < t->host.n;
+    const char *absolute = t->port == 80
+                               ? arena_fmt(&ex->arena, "http://%s%.*s%s", is_ipv6 ? "[" : "",
+                                           SLICE_FMT(t->host), is_ipv6 ? "]" : "")
+                               : arena_fmt(&ex->arena, "http://%s%.*s%s:%u", is_ipv6 ? "[" : "",
+                                           SLICE_FMT(t->host), is_ipv6 ? "]" : "", t->port);
+    ret->absolute = slice_str(absolute);
+    ret->proxy_authorization = t->proxy->authorization;
+    return absolute != NULL ? 0 : ERR_NOMEM;
+}
+
 /* ---- the PROXY protocol ---- */
 
 /* The port that the visitor asked for. */

@@ -3,7 +3,7 @@
  * extras that concern the connection. Views of the rule and of the exchange. Loop thread. */
 #include "connector/ingress.h"
 #include "connector/origin.h"
-#include "http/exchange.h"
+#include "http/h1_head.h"
 
 /* Times, keep-alive and how to dial, for HTTP origins and streams of bytes alike. Durations of 0
  * and less mean what they mean to the reference. */
@@ -16,3 +16,9 @@ void origin_target_aim(struct origin_target *t, const struct exchange *ex, const
  * request is as it came. ERR_NOMEM. */
 int origin_target_announce(struct origin_target *t, struct exchange *ex,
                            const struct rule_extras *x) __attribute__((warn_unused_result));
+/* Once it is aimed: the proxy to it, if there is one. What begins with a PROXY header goes
+ * directly, since the header would end at the proxy. */
+void origin_target_route(struct origin_target *t, const struct origin_proxies *proxies);
+/* How a request must be addressed for the proxy of an origin without TLS. ERR_NOMEM. */
+int origin_target_address(const struct origin_target *t, struct exchange *ex,
+                          struct h1_request_opts *ret) __attribute__((warn_unused_result));

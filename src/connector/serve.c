@@ -193,6 +193,7 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .tags = conf->tags,
         .warp = conf->warp,
         .flows = conf->flows,
+        .proxies = conf->proxies,
     };
     s->origins = origin_pool_new(loop);
     (void)uuid_text(conf->connector, s->connector);
