@@ -8,8 +8,9 @@
 #include "connector/ip_policy.h"
 #include "net/addr.h"
 
-#define PROXIES_BYTES_MAX (16 * 1024 * 1024) /* a variable of the environment has 128 KiB at most  \
-                                              */
+#define PROXIES_BYTES_MAX                                                                          \
+    (16 * 1024 * 1024) /* a variable of the environment has 128 KiB at most                        \
+                        */
 
 enum exception_kind {
     EXCEPTION_DOMAIN, /* the name and all below it; with a dot in front those alone */
