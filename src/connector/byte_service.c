@@ -2,6 +2,8 @@
 
 #include "base/err.h"
 #include "codec/uri.h"
+#include "connector/origin_target.h"
+#include "connector/rule_extras.h"
 #include "connector/ws_flow.h"
 
 #define KEY_BYTES_MAX 64 /* codec/websocket.h takes no longer one */
@@ -52,11 +54,6 @@ static int take_target(struct exchange *ex, const struct rule *rule, struct orig
     return target->port > 0 ? 0 : ERR_INVALID;
 }
 
-static nsec positive(int64_t t)
-{
-    return t > 0 ? (nsec)t : 0;
-}
-
 void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule *rule)
 {
     const struct origin_request *o = &rule->request;
@@ -67,12 +64,14 @@ void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule
         .kind = rule->service.kind == SERVICE_SOCKS ? WS_SOCKS_POLICY
                 : is_socks                          ? WS_SOCKS_FIXED
                                                     : WS_DIRECT,
-        .target = { .connect_timeout = positive(o->connect_timeout),
-                    .tcp_keepalive = positive(o->tcp_keepalive) },
+        .upstreams = rule->service.kind == SERVICE_TCP ? rule_upstreams(rule) : NULL,
         .ip_rules = o->ip_rules,
         .ping_every = WS_PING_NSEC,
     };
+    origin_target_tune(&opts.target, o);
     int r = take_target(ex, rule, &opts.target, &text);
+    if (r == 0)
+        r = origin_target_announce(&opts.target, ex, rule->extras);
     if (r == 0 && key != NULL && key->value.n > KEY_BYTES_MAX) {
         r = ERR_INVALID;
         text = "malformed Sec-Websocket-Key";

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "connector/origin_proxy.h"
 #include "net/worker.h"
 
 struct connector_worker {
@@ -28,6 +29,7 @@ struct connector {
     enum connection_state states[TUNNEL_CONNECTIONS_MAX]; /* as their last news said */
     struct edge_set edges;
     struct flow_limit flows;
+    struct origin_proxies *proxies;
     bool are_others_started, is_draining;
 };
 
@@ -156,6 +158,7 @@ static int worker_init(void *ctx, struct loop *loop)
         .connector = &conf->identity.connector,
         .warp = &conf->warp,
         .flows = &w->connector->flows,
+        .proxies = w->connector->proxies,
     };
     return serve_init(&w->serve, loop, &serve);
 }
@@ -184,7 +187,7 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     (void)ingress_ref(conf->ingress);
     unsigned workers = conf->workers > 0 ? conf->workers : 1;
     c->workers = calloc(workers, sizeof *c->workers);
-    int r = c->workers != NULL ? 0 : ERR_NOMEM;
+    int r = c->workers != NULL ? origin_proxies_from_environment(&c->proxies) : ERR_NOMEM;
     for (unsigned i = 0; i < workers && r == 0; i++) {
         struct connector_worker *w = &c->workers[i];
         char name[16];
@@ -240,6 +243,7 @@ void connector_stop(struct connector *c)
     loop_turn(c->loop, 0); /* the last news are taken while there is somebody to take them */
     quic_creds_unref(c->conf.creds);
     ingress_unref(c->conf.ingress);
+    origin_proxies_free(c->proxies);
     free(c->workers);
     free(c);
 }

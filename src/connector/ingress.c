@@ -4,11 +4,13 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "connector/rule_extras.h"
 #include "crypto/keyfile.h"
 
 #define INGRESS_BYTES_MAX (16 * 1024 * 1024)
 #define RULES_MAX         10000
 #define CA_BYTES_MAX      (4 * 1024 * 1024)
+#define CERT_BYTES_MAX    (256 * 1024) /* one certificate with its chain, or its key */
 
 struct ingress {
     _Atomic unsigned refs;
@@ -86,7 +88,8 @@ static bool host_has_port(struct slice h)
 
 static bool is_catch_all(const struct rule *r)
 {
-    return (r->hostname.n == 0 || slice_eq(r->hostname, SLICE("*"))) && r->path.n == 0;
+    return (r->hostname.n == 0 || slice_eq(r->hostname, SLICE("*"))) && r->path.n == 0 &&
+           !rule_extras_have_conditions(r->extras);
 }
 
 static int check_hostname(const struct rule *r, size_t index, size_t count, struct fault *f)
@@ -146,6 +149,8 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
     if (r->service.kind == SERVICE_SOCKS)
         e = ip_rules_check(r->request.ip_rules, f);
     if (e == 0)
+        e = rule_extras_settle(r, f);
+    if (e == 0)
         e = check_access(&r->request, f);
     if (e == 0)
         e = check_hostname(r, index, count, f);
@@ -193,6 +198,8 @@ static int take_rule(struct ingress *i, const struct yaml_node *n,
     if (e < 0)
         return e;
     e = service_parse(service, &i->arena, &r->service, f);
+    if (e == 0)
+        e = rule_extras_from_yaml(n, where, &i->arena, &r->extras, f);
     i->count++;
     if (e == 0)
         e = check_rule(i, r, i->count - 1, count, global, f);
@@ -298,43 +305,74 @@ static bool hostname_matches(const struct rule *r, struct slice host)
     return slice_eq(h, host) || (r->ascii != NULL && slice_eq(slice_str(r->ascii), host));
 }
 
-size_t ingress_match(const struct ingress *i, struct slice host, struct slice path)
+static size_t match(const struct ingress *i, struct slice host, struct slice path,
+                    const struct request *q)
 {
     host = without_port(host);
     for (size_t k = 0; k < i->count; k++) {
         const struct rule *r = &i->rules[k];
-        if (hostname_matches(r, host) && (r->regex == NULL || regex_matches(r->regex, path)))
+        if (hostname_matches(r, host) && (r->regex == NULL || regex_matches(r->regex, path)) &&
+            (q == NULL || rule_extras_match(r->extras, q)))
             return k;
     }
     return i->count - 1;
 }
 
+size_t ingress_match(const struct ingress *i, struct slice host, struct slice path)
+{
+    return match(i, host, path, NULL);
+}
+
+size_t ingress_match_request(const struct ingress *i, const struct request *q, struct slice path)
+{
+    return match(i, q->host, path, q);
+}
+
+/* `what` names the key that has the path. An empty path gives nothing. */
+static int load_file(struct slice path, const char *what, size_t bytes_max, bool is_secret,
+                     char **ret, struct slice *ret_text, struct fault *f)
+{
+    char name[4096];
+    size_t n = 0;
+    if (path.n == 0)
+        return 0;
+    if (path.n >= sizeof name)
+        return fault_set(f, ERR_TOOLARGE, "%s: the path is too long", what);
+    memcpy(name, path.p, path.n);
+    name[path.n] = 0;
+    int e = file_read(name, bytes_max, is_secret, ret, &n, f);
+    *ret_text = slice_of(*ret, n);
+    return e;
+}
+
 static int load_rule(struct rule *r, struct fault *f)
 {
-    struct tls_client_opts opts = { .system_roots = true, .verify = !r->request.no_tls_verify };
     static const char *const ALPN[] = { "http/1.1", NULL };
-    char path[4096], *pem = NULL;
-    size_t n = 0;
-    if (r->request.ca_pool.n > 0) {
-        if (r->request.ca_pool.n >= sizeof path)
-            return fault_set(f, ERR_TOOLARGE, "caPool: the path is too long");
-        memcpy(path, r->request.ca_pool.p, r->request.ca_pool.n);
-        path[r->request.ca_pool.n] = 0;
-        int e = file_read(path, CA_BYTES_MAX, false, &pem, &n, f);
-        if (e < 0)
-            return e;
-        opts.ca_pem = slice_of(pem, n);
-    }
-    opts.alpn = ALPN;
-    int e = tls_creds_client(&opts, &r->tls, f);
-    free(pem);
+    struct tls_client_opts opts = { .system_roots = true,
+                                    .verify = !r->request.no_tls_verify,
+                                    .alpn = ALPN };
+    char *ca = NULL, *cert = NULL, *key = NULL;
+    int e = load_file(r->request.ca_pool, "caPool", CA_BYTES_MAX, false, &ca, &opts.ca_pem, f);
+    if (e == 0 && r->extras != NULL)
+        e = load_file(r->extras->certificate, "clientCertificate.certificate", CERT_BYTES_MAX,
+                      false, &cert, &opts.cert_pem, f);
+    if (e == 0 && r->extras != NULL)
+        e = load_file(r->extras->key, "clientCertificate.key", CERT_BYTES_MAX, true, &key,
+                      &opts.key_pem, f);
+    if (e == 0)
+        e = tls_creds_client(&opts, &r->tls, f);
+    free(ca);
+    free(cert);
+    if (key != NULL)
+        explicit_bzero(key, opts.key_pem.n);
+    free(key);
     return e;
 }
 
 int ingress_load_tls(struct ingress *i, struct fault *f)
 {
     for (size_t k = 0; k < i->count; k++) {
-        if (!i->rules[k].service.is_tls || i->rules[k].tls != NULL)
+        if (!rule_has_tls(&i->rules[k]) || i->rules[k].tls != NULL)
             continue;
         int e = load_rule(&i->rules[k], f);
         if (e < 0)

@@ -38,13 +38,17 @@ struct origin_request {
     const struct yaml_node *access, *ip_rules; /* as written; of the rules' own arena in the end */
 };
 
+struct rule_extras; /* rule_extras.h */
+struct request;     /* http/exchange.h */
+
 struct rule {
     struct slice hostname, path;
     char *ascii;         /* IDNA form, or NULL */
     struct regex *regex; /* or NULL */
     struct service service;
     struct origin_request request;
-    struct tls_creds *tls; /* of a TLS origin, made when the rules are; or NULL */
+    struct tls_creds *tls;      /* of a TLS origin, made when the rules are; or NULL */
+    struct rule_extras *extras; /* what the reference does not have; or NULL */
 };
 
 struct ingress;
@@ -66,6 +70,8 @@ const struct rule *ingress_rule(const struct ingress *i, size_t index);
 /* The first rule that matches; the last one when none does. `host` may have a port; `path` is
  * decoded. */
 size_t ingress_match(const struct ingress *i, struct slice host, struct slice path);
+/* The same for a request, whose method and fields must meet the rule's conditions besides. */
+size_t ingress_match_request(const struct ingress *i, const struct request *q, struct slice path);
 /* Whether a host (with or without a port) is the connector's own, which no rule may catch: its
  * management service, index -1 of the reference. */
 bool ingress_is_internal(struct slice host);

@@ -42,8 +42,9 @@ int ip_prefix_parse(struct slice text, struct ip_prefix *ret)
     return 0;
 }
 
-static bool prefix_has(const struct ip_prefix *p, struct slice ip)
+bool ip_prefix_has(const struct ip_prefix *p, const struct addr *a)
 {
+    struct slice ip = ip_bytes(a);
     size_t whole = p->bits / 8;
     unsigned rest = p->bits % 8;
     if (p->ip.n != ip.n || memcmp(p->ip.p, ip.p, whole) != 0)
@@ -64,7 +65,6 @@ static bool ports_have(const struct yaml_node *ports, uint16_t port)
 
 bool ip_policy_allows(const struct yaml_node *rules, const struct addr *dest)
 {
-    struct slice ip = ip_bytes(dest);
     for (const struct yaml_node *rule = rules != NULL ? rules->first : NULL; rule != NULL;
          rule = rule->next) {
         const struct yaml_node *prefix = yaml_get(rule, "prefix"), *allow = yaml_get(rule, "allow");
@@ -72,7 +72,7 @@ bool ip_policy_allows(const struct yaml_node *rules, const struct addr *dest)
         bool allows = false;
         if (prefix == NULL || ip_prefix_parse(prefix->text, &p) < 0)
             return false; /* what cannot be read might be what would deny */
-        if (!prefix_has(&p, ip) || !ports_have(yaml_get(rule, "ports"), addr_port(dest)))
+        if (!ip_prefix_has(&p, dest) || !ports_have(yaml_get(rule, "ports"), addr_port(dest)))
             continue;
         return allow != NULL && yaml_bool(allow, &allows) == 0 && allows;
     }

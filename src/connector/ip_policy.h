@@ -13,6 +13,8 @@ struct ip_prefix {
 /* "192.0.2.0/24". An IPv4 network written as mapped IPv6 addresses is the IPv4 network. ERR_PARSE.
  * *ret must not be copied. */
 int ip_prefix_parse(struct slice text, struct ip_prefix *ret) __attribute__((warn_unused_result));
+/* Whether an address is of that network. */
+bool ip_prefix_has(const struct ip_prefix *p, const struct addr *a);
 /* The four or sixteen bytes of an address; a mapped IPv4 address is the IPv4 address. Empty for
  * other families. A view into *a. */
 struct slice ip_bytes(const struct addr *a);

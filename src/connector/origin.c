@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/map.h"
+#include "connector/proxy_tunnel.h"
 #include "net/resolve.h"
 #include "net/tcp.h"
 
@@ -24,6 +25,7 @@ struct origin_conn {
     struct resolve *resolve;
     struct addr addrs[RESOLVE_ADDRS_MAX];
     size_t addr_count, addr_at;
+    struct buf answer;     /* of a proxy */
     struct stream *tcp;    /* until TLS took it over */
     struct stream *stream; /* what the exchange uses; with TLS the outer one */
     bool was_reused;
@@ -134,7 +136,10 @@ static void take_from_idle(struct origin_conn *c)
 static int failed(struct origin_conn *c, int err, const char *what, const char *how)
 {
     const struct origin_target *t = &c->target;
-    bool is_ipv6 = slice_find(t->host, ':') < t->host.n;
+    bool is_proxys = t->proxy != NULL && c->stage < ORIGIN_HANDSHAKE;
+    struct slice host = is_proxys ? t->proxy->host : t->host;
+    uint16_t port = is_proxys ? t->proxy->port : t->port;
+    bool is_ipv6 = slice_find(host, ':') < host.n;
     c->stage = ORIGIN_FAILED;
     c->err = err;
     deadline_clear(&c->deadline);
@@ -142,9 +147,9 @@ static int failed(struct origin_conn *c, int err, const char *what, const char *
         (void)snprintf(c->failure, sizeof c->failure, "%s %.*s: %s%s", what, SLICE_FMT(t->host),
                        how, err_text(err));
     else
-        (void)snprintf(c->failure, sizeof c->failure, "%s %s%.*s%s:%u: %s%s", what,
-                       is_ipv6 ? "[" : "", SLICE_FMT(t->host), is_ipv6 ? "]" : "", t->port, how,
-                       err_text(err));
+        (void)snprintf(c->failure, sizeof c->failure, "%s%s %s%.*s%s:%u: %s%s",
+                       is_proxys ? "proxyconnect tcp: " : "", what, is_ipv6 ? "[" : "",
+                       SLICE_FMT(host), is_ipv6 ? "]" : "", port, how, err_text(err));
     return err;
 }
 
@@ -167,21 +172,32 @@ static int connect_next(struct origin_conn *c)
     return failed_to_connect(c, r);
 }
 
+/* The time for the step that begins; 0 = as long as it takes. */
+static void limit(struct origin_conn *c, nsec timeout)
+{
+    if (timeout > 0)
+        deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + timeout);
+    else
+        deadline_clear(&c->deadline);
+}
+
 static int start(struct origin_conn *c)
 {
     const struct origin_target *t = &c->target;
-    deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + t->connect_timeout);
+    limit(c, t->connect_timeout);
     if (t->is_unix) {
         c->addr_count = 1;
         int r = addr_unix(t->host, &c->addrs[0]);
         return r < 0 ? failed(c, r, "dial unix", "") : connect_next(c);
     }
-    if (addr_parse_ip(t->host, t->port, &c->addrs[0]) == 0) {
+    struct slice host = t->proxy != NULL ? t->proxy->host : t->host;
+    uint16_t port = t->proxy != NULL ? t->proxy->port : t->port;
+    if (addr_parse_ip(host, port, &c->addrs[0]) == 0) {
         c->addr_count = 1;
         return connect_next(c);
     }
     c->stage = ORIGIN_RESOLVING;
-    int r = resolve_start(c->pool->loop, t->host, t->port, c->owner, &c->resolve);
+    int r = resolve_start(c->pool->loop, host, port, c->owner, &c->resolve);
     return r < 0 ? failed(c, r, "look up", "") : 0;
 }
 
@@ -192,7 +208,7 @@ int origin_open(struct origin_pool *p, const struct origin_target *target, bool 
     if (set == NULL)
         return ERR_NOMEM;
     set->users++;
-    if (!fresh && set->count > 0) {
+    if (!fresh && set->count > 0 && target->prelude.n == 0) {
         struct origin_conn *c = container_of(set->idle.next, struct origin_conn, node);
         take_from_idle(c);
         c->target = *target;
@@ -237,6 +253,45 @@ static int probe(struct origin_conn *c, struct stream *s)
     return r;
 }
 
+/* The first bytes of a connection always fit into its queue. */
+static int say_prelude(struct origin_conn *c)
+{
+    struct buf out;
+    struct slice prelude = c->target.prelude;
+    if (prelude.n == 0)
+        return 0;
+    buf_init(&out, loop_chunks(c->pool->loop), prelude.n);
+    int r = buf_put(&out, prelude);
+    if (r == 0)
+        r = stream_write(c->tcp, &out);
+    bool is_whole = buf_is_empty(&out);
+    buf_done(&out);
+    return is_whole ? 0 : r < 0 ? r : ERR_LIMIT;
+}
+
+static int begin_tunnel(struct origin_conn *c)
+{
+    struct chunk_pool *chunks = loop_chunks(c->pool->loop);
+    buf_init(&c->answer, chunks, PROXY_ANSWER_BYTES_MAX);
+    int r = proxy_tunnel_ask(c->tcp, chunks, c->target.proxy, c->target.host, c->target.port);
+    if (r < 0)
+        return failed_to_connect(c, r);
+    c->stage = ORIGIN_TUNNELLING;
+    return 0;
+}
+
+static int begin_handshake(struct origin_conn *c)
+{
+    int r =
+        tls_connect(c->pool->loop, c->target.tls, c->target.tls_name, c->tcp, c->owner, &c->stream);
+    if (r < 0)
+        return failed(c, r, "tls", "");
+    c->tcp = NULL;
+    c->stage = ORIGIN_HANDSHAKE;
+    limit(c, c->target.tls_timeout);
+    return 0;
+}
+
 static int run_connecting(struct origin_conn *c)
 {
     if (!tcp_is_connected(c->tcp))
@@ -247,19 +302,33 @@ static int run_connecting(struct origin_conn *c)
         c->tcp = NULL;
         return c->addr_at < c->addr_count ? connect_next(c) : failed_to_connect(c, r);
     }
+    r = say_prelude(c);
+    if (r < 0)
+        return failed_to_connect(c, r);
     if (c->target.tls == NULL) {
         c->stream = c->tcp;
         c->tcp = NULL;
         c->stage = ORIGIN_READY;
         return 0;
     }
-    r = tls_connect(c->pool->loop, c->target.tls, c->target.tls_name, c->tcp, c->owner, &c->stream);
-    if (r < 0)
-        return failed(c, r, "tls", "");
-    c->tcp = NULL;
-    c->stage = ORIGIN_HANDSHAKE;
-    deadline_set(&c->deadline, c->owner, loop_now(c->pool->loop) + c->target.tls_timeout);
-    return 0;
+    return c->target.proxy != NULL ? begin_tunnel(c) : begin_handshake(c);
+}
+
+static int run_tunnelling(struct origin_conn *c)
+{
+    unsigned status = 0;
+    int r = proxy_tunnel_answer(c->tcp, &c->answer, &status);
+    if (r == ERR_AGAIN)
+        return r;
+    buf_done(&c->answer);
+    if (r == 0)
+        return begin_handshake(c);
+    (void)failed(c, r, "CONNECT", "");
+    if (r == ERR_DENIED)
+        (void)snprintf(
+            c->failure, sizeof c->failure, "the proxy %.*s answers CONNECT %.*s:%u with %u",
+            SLICE_FMT(c->target.proxy->text), SLICE_FMT(c->target.host), c->target.port, status);
+    return r;
 }
 
 static int run_handshake(struct origin_conn *c)
@@ -295,6 +364,8 @@ int origin_run(struct origin_conn *c)
             r = run_resolving(c);
         else if (before == ORIGIN_CONNECTING)
             r = run_connecting(c);
+        else if (before == ORIGIN_TUNNELLING)
+            r = run_tunnelling(c);
         else
             r = run_handshake(c);
         if (r < 0)
@@ -336,6 +407,7 @@ void origin_close(struct origin_conn *c)
     }
     deadline_clear(&c->deadline);
     resolve_free(c->resolve);
+    buf_done(&c->answer);
     stream_release(c->tcp);
     stream_release(c->stream);
     set_let_go(c->pool, c->set);
@@ -352,7 +424,7 @@ static void idle_run(struct task *t)
 
 void origin_keep(struct origin_conn *c)
 {
-    if (c->target.idle_max == 0 || c->set->count >= c->target.idle_max ||
+    if (c->target.prelude.n > 0 || c->target.idle_max == 0 || c->set->count >= c->target.idle_max ||
         c->pool->idle_count >= IDLE_MAX) {
         stream_finish(c->stream);
         origin_close(c);
@@ -366,6 +438,7 @@ void origin_keep(struct origin_conn *c)
     c->pool->idle_count++;
     /* The target's views may end with the exchange: idle connections need none of them. */
     c->target.host = c->target.tls_name = (struct slice){ 0 };
-    deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + c->target.idle_timeout);
+    if (c->target.idle_timeout > 0)
+        deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + c->target.idle_timeout);
     task_wake(&c->task);
 }

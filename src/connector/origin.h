@@ -1,6 +1,7 @@
 #pragma once
 /* Connections to origins: dialled when needed, kept alive between exchanges, thrown away when
  * stale. One pool for each worker. Loop thread. */
+#include "connector/origin_proxy.h"
 #include "net/addr.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -13,11 +14,18 @@ struct origin_target {
     bool is_unix;
     struct tls_creds *tls; /* NULL = no TLS */
     struct slice tls_name; /* SNI and the name to verify */
-    nsec connect_timeout;  /* name look-up and TCP together */
-    nsec tls_timeout;
-    nsec tcp_keepalive; /* 0 = off */
-    nsec idle_timeout;  /* of a kept-alive connection */
-    unsigned idle_max;  /* kept-alive connections of this target; 0 = none is kept */
+    nsec connect_timeout;  /* name look-up and TCP together; 0 = for ever */
+    nsec tls_timeout;      /* likewise */
+    nsec tcp_keepalive;    /* 0 = off */
+    bool no_happy_eyeballs;
+    nsec idle_timeout; /* of a kept-alive connection; 0 = for ever */
+    unsigned idle_max; /* kept-alive connections of this target; 0 = none is kept */
+    /* What the connection begins with, before TLS. It speaks of one visitor: such a connection is
+     * neither kept nor taken from the kept ones. */
+    struct slice prelude;
+    /* Dialled in the origin's place, and with TLS asked for a tunnel to it; or NULL. Borrowed from
+     * whoever owns the pool. */
+    const struct origin_proxy *proxy;
 };
 
 struct origin_pool;
@@ -32,6 +40,7 @@ struct origin_conn;
 enum origin_stage {
     ORIGIN_RESOLVING,
     ORIGIN_CONNECTING,
+    ORIGIN_TUNNELLING, /* through a proxy */
     ORIGIN_HANDSHAKE,
     ORIGIN_READY,
     ORIGIN_FAILED

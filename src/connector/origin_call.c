@@ -2,6 +2,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "connector/failover.h"
+#include "connector/origin_target.h"
+#include "connector/rewrite.h"
 #include "http/h1_client.h"
 #include "http/method.h"
 #include "tunnel/metadata.h"
@@ -12,9 +15,11 @@ struct origin_call {
     struct exchange *ex;
     struct origin_call_opts opts;
     struct origin_conn *conn;
+    struct upstream_turn turn; /* of a rule with several services */
     struct h1_client client;
     bool is_sending; /* the client runs on the connection */
     bool is_second;  /* try, on a fresh connection */
+    bool is_edited;  /* the response's head is as the rule wants it */
 };
 
 static void release(struct origin_call *c)
@@ -31,6 +36,7 @@ static void leave(struct origin_call *c)
 {
     struct exchange *ex = c->ex;
     release(c);
+    upstream_leave(&c->turn);
     c->opts.release(c->opts.keep);
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
@@ -49,7 +55,17 @@ static void fail(struct origin_call *c, int err, const char *what)
 
 static int open_conn(struct origin_call *c)
 {
-    int r = origin_open(c->serve->origins, &c->opts.target, c->is_second, &c->task, &c->conn);
+    const struct service *service = NULL;
+    if (c->turn.of != NULL && c->turn.at == NULL)
+        service = upstream_next(&c->turn, loop_now(c->ex->loop));
+    if (service != NULL)
+        origin_target_aim(&c->opts.target, c->ex, c->opts.rule, service);
+    origin_target_route(&c->opts.target, c->serve->proxies);
+    if (c->opts.target.proxy != NULL && !c->opts.target.proxy->is_usable)
+        return ERR_UNSUPPORTED;
+    /* Only a new connection tells whether a service that was out of turn is back. */
+    bool fresh = c->is_second || c->turn.failures > 0;
+    int r = origin_open(c->serve->origins, &c->opts.target, fresh, &c->task, &c->conn);
     if (r == 0)
         metric_add(c->serve->metrics, origin_was_reused(c->conn) ? SERVE_reuses : SERVE_dials, 1);
     return r;
@@ -59,6 +75,10 @@ static int begin(struct origin_call *c)
 {
     struct h1_request_opts opts = { .no_chunked = c->opts.no_chunked };
     int r = origin_run(c->conn);
+    if (r < 0)
+        return r;
+    failover_reached(c->serve, &c->turn);
+    r = origin_target_address(&c->opts.target, c->ex, &opts);
     if (r < 0)
         return r;
     c->ex->at.linked = loop_now(c->ex->loop);
@@ -78,6 +98,9 @@ static bool is_stale(const struct origin_call *c)
 
 static const char *reason(const struct origin_call *c, int err)
 {
+    if (err == ERR_UNSUPPORTED && c->conn == NULL)
+        return "the proxy of the connector's environment (HTTP_PROXY, HTTPS_PROXY) is none of the "
+               "kind http://host:port";
     if (!c->is_sending)
         return c->conn != NULL && origin_failure(c->conn)[0] != 0 ? origin_failure(c->conn)
                                                                   : err_text(err);
@@ -86,6 +109,15 @@ static const char *reason(const struct origin_call *c, int err)
     return err == ERR_CUT && !c->client.got_any
                ? "the origin closed the connection without an answer"
                : err_text(err);
+}
+
+/* The left side looks at the response in a turn of its own, after this. */
+static int edit(struct origin_call *c)
+{
+    if (c->is_edited || c->ex->response == NULL)
+        return 0;
+    c->is_edited = true;
+    return rewrite_response(c->ex, c->opts.rule->extras, c->opts.host);
 }
 
 static void complete(struct origin_call *c)
@@ -114,11 +146,21 @@ static void origin_call_run(struct task *t)
             r = begin(c);
         if (r == 0)
             r = h1_client_run(&c->client);
+        int edited = edit(c);
+        if (edited < 0) {
+            fail(c, edited, REWRITE_FAILED);
+            return;
+        }
         if (r == ERR_AGAIN)
             return;
         if (r == 0) {
             complete(c);
             return;
+        }
+        if (!c->is_sending && failover_missed(c->serve, &c->turn, r, reason(c, r))) {
+            release(c);
+            c->is_second = false;
+            continue;
         }
         if (!is_stale(c)) {
             fail(c, r, reason(c, r));
@@ -141,6 +183,7 @@ void origin_call_attach(struct serve *s, struct exchange *ex, const struct origi
     c->serve = s;
     c->ex = ex;
     c->opts = *opts;
+    c->turn.of = rule_upstreams(opts->rule);
     task_init(&c->task, s->loop, origin_call_run);
     exchange_attach(ex, &c->task);
     task_wake(&c->task);

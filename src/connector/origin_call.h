@@ -6,7 +6,9 @@
 struct origin_call_opts {
     struct origin_target target;
     bool no_chunked;
-    void *keep; /* what the target's views belong to: released when the call ends */
+    const struct rule *rule; /* its extras change the response, and may name several services */
+    struct slice host;       /* of the request as it came */
+    void *keep;              /* what the target's views belong to: released when the call ends */
     void (*release)(void *keep);
 };
 

@@ -10,6 +10,8 @@
 #include "connector/edge_rpc.h"
 #include "connector/origin.h"
 #include "connector/origin_call.h"
+#include "connector/origin_target.h"
+#include "connector/rewrite.h"
 #include "connector/tcp_flow.h"
 
 static const struct metric_desc METRICS[] = {
@@ -58,54 +60,33 @@ static int set_upgrade(struct exchange *ex)
     return fields_set(&ex->request.fields, SLICE("Sec-Websocket-Version"), SLICE("13"));
 }
 
-static struct slice tls_name_of(struct exchange *ex, const struct rule *rule)
-{
-    if (rule->request.match_sni) {
-        struct slice host = ex->request.host;
-        size_t colon = slice_find_last(host, ':');
-        return slice_sub(host, 0, colon);
-    }
-    if (rule->request.server_name.n > 0)
-        return rule->request.server_name;
-    return rule->service.kind == SERVICE_UNIX ? SLICE("localhost") : rule->service.host;
-}
-
-static nsec positive(int64_t t)
-{
-    return t > 0 ? (nsec)t : 0;
-}
-
 static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *rule)
 {
-    const struct origin_request *o = &rule->request;
     struct origin_call_opts opts = {
-        .target = {
-            .host = rule->service.host,
-            .port = rule->service.port,
-            .is_unix = rule->service.kind == SERVICE_UNIX,
-            .tls = rule->tls,
-            .connect_timeout = positive(o->connect_timeout),
-            .tls_timeout = positive(o->tls_timeout),
-            .tcp_keepalive = positive(o->tcp_keepalive),
-            .idle_timeout = positive(o->keepalive_timeout),
-            .idle_max = o->keepalive_connections > 0 ? (unsigned)o->keepalive_connections : 0,
-        },
-        .no_chunked = o->no_chunked,
+        .no_chunked = rule->request.no_chunked,
+        .rule = rule,
+        .host = ex->request.host,
         .keep = ingress_ref(s->ingress),
         .release = release_ingress,
     };
-    int r = add_tags(s, ex);
+    origin_target_tune(&opts.target, &rule->request);
+    int r = origin_target_announce(&opts.target, ex, rule->extras);
+    if (r == 0)
+        r = add_tags(s, ex);
     if (r == 0)
         r = set_upgrade(ex);
-    if (r == 0 && !opts.target.is_unix)
-        r = set_host(ex, o);
-    if (rule->tls != NULL)
-        opts.target.tls_name = tls_name_of(ex, rule);
+    if (r == 0 && rule->service.kind != SERVICE_UNIX)
+        r = set_host(ex, &rule->request);
+    if (r == 0)
+        r = rewrite_request(ex, rule->extras, opts.host);
     if (r < 0) {
         ingress_unref(s->ingress);
-        exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, "the request has too many header fields");
+        exchange_fail(ex, r == ERR_PARSE ? r : ERR_LIMIT, HOP_CONNECTOR,
+                      r == ERR_PARSE ? "what the visitor sent cannot be rewritten by the rule"
+                                     : "the request's head is too large");
         return;
     }
+    origin_target_aim(&opts.target, ex, rule, &rule->service);
     origin_call_attach(s, ex, &opts);
 }
 
@@ -138,6 +119,12 @@ static bool stop_at_access(struct exchange *ex, const struct rule *rule)
     return true;
 }
 
+static void edit_builtin(struct exchange *ex, const struct rule *rule)
+{
+    if (rewrite_response(ex, rule->extras, ex->request.host) < 0)
+        exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, REWRITE_FAILED);
+}
+
 static void route(void *ctx, struct exchange *ex, enum connect_type type)
 {
     struct serve *s = ctx;
@@ -154,7 +141,7 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
         builtin_status(ex, 501); /* there is no management service here yet */
         return;
     }
-    size_t index = ingress_match(s->ingress, ex->request.host, decoded_path(ex));
+    size_t index = ingress_match_request(s->ingress, &ex->request, decoded_path(ex));
     const struct rule *rule = ingress_rule(s->ingress, index);
     log_debug("request", LSTR("request", ex->id), LSLICE("host", ex->request.host),
               LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
@@ -169,9 +156,11 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
         break;
     case SERVICE_STATUS:
         builtin_status(ex, rule->service.status);
+        edit_builtin(ex, rule);
         break;
     case SERVICE_HELLO:
         builtin_hello(ex);
+        edit_builtin(ex, rule);
         break;
     case SERVICE_TCP:
     case SERVICE_BASTION:
@@ -204,6 +193,7 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .tags = conf->tags,
         .warp = conf->warp,
         .flows = conf->flows,
+        .proxies = conf->proxies,
     };
     s->origins = origin_pool_new(loop);
     (void)uuid_text(conf->connector, s->connector);

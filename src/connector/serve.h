@@ -9,6 +9,7 @@
 #include "tunnel/server.h"
 
 struct origin_pool;
+struct origin_proxies;
 
 enum serve_metric {
 #define METRIC(kind, field, ...) SERVE_##field,
@@ -25,6 +26,7 @@ struct serve {
     const char *const *tags;         /* field name, value, …, NULL: sent to origins; borrowed */
     const struct warp_routing *warp; /* borrowed */
     struct flow_limit *flows;        /* shared with the other workers; borrowed */
+    const struct origin_proxies *proxies; /* or NULL; borrowed */
     char connector[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
     struct list rpcs; /* RPC streams of the edge that are open */
@@ -37,6 +39,7 @@ struct serve_conf {
     const struct uuid *connector;
     const struct warp_routing *warp;
     struct flow_limit *flows;
+    const struct origin_proxies *proxies; /* or NULL */
 };
 
 /* ERR_NOMEM. */

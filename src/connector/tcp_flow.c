@@ -161,7 +161,7 @@ void tcp_flow_attach(struct serve *s, struct exchange *ex)
     struct origin_target target = {
         .host = to.host,
         .port = to.port,
-        .connect_timeout = w->connect_timeout > 0 ? (nsec)w->connect_timeout : 0,
+        .connect_timeout = w->connect_timeout >= 0 ? (nsec)w->connect_timeout : 1,
         .tcp_keepalive = w->tcp_keepalive > 0 ? (nsec)w->tcp_keepalive : 0,
     };
     struct tcp_flow *f = arena_alloc(&ex->arena, sizeof *f);

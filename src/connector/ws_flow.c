@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "codec/websocket_reader.h"
+#include "connector/failover.h"
 #include "connector/socks_talk.h"
 #include "net/tcp.h"
 
@@ -22,7 +23,8 @@ struct ws_flow {
     struct ws_flow_opts opts;
     enum ws_stage stage;
     struct origin_conn *conn;
-    struct stream *stream; /* when connected */
+    struct upstream_turn turn; /* of a rule with several services */
+    struct stream *stream;     /* when connected */
     struct socks_talk talk;
     struct websocket_reader reader;
     struct buf up;   /* payload for the origin, or for the dialogue */
@@ -43,6 +45,7 @@ static void leave(struct ws_flow *f)
     deadline_clear(&f->ping);
     socks_talk_done(&f->talk);
     origin_close(f->conn);
+    upstream_leave(&f->turn);
     buf_done(&f->up);
     buf_done(&f->down);
     ingress_unref(f->ingress);
@@ -269,6 +272,13 @@ static void relay(struct ws_flow *f)
 
 static int dial(struct ws_flow *f)
 {
+    const struct service *service = NULL;
+    if (f->turn.of != NULL)
+        service = upstream_next(&f->turn, loop_now(f->ex->loop));
+    if (service != NULL) {
+        f->opts.target.host = service->host;
+        f->opts.target.port = service->port;
+    }
     int r = origin_open(f->serve->origins, &f->opts.target, true, &f->task, &f->conn);
     f->stage = WS_DIALLING;
     if (r == 0)
@@ -299,7 +309,13 @@ static int run_dialling(struct ws_flow *f)
     int r = f->conn != NULL ? origin_run(f->conn) : ERR_NOMEM;
     if (r == ERR_AGAIN)
         return r;
+    if (r < 0 && failover_missed(f->serve, &f->turn, r, dial_failure(f, r))) {
+        origin_close(f->conn);
+        f->conn = NULL;
+        return dial(f);
+    }
     if (r == 0) {
+        failover_reached(f->serve, &f->turn);
         f->stream = origin_stream(f->conn);
         f->ex->at.linked = loop_now(f->ex->loop);
     } else {
@@ -393,6 +409,7 @@ void ws_flow_attach(struct serve *s, struct exchange *ex, const struct ws_flow_o
     f->ex = ex;
     f->ingress = ingress_ref(s->ingress);
     f->opts = *opts;
+    f->turn.of = opts->upstreams;
     f->key = key != NULL ? key->value : (struct slice){ 0 };
     task_init(&f->task, s->loop, ws_flow_run);
     socks_talk_init(&f->talk, opts->kind == WS_SOCKS_POLICY, opts->ip_rules);

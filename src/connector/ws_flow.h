@@ -19,6 +19,7 @@ enum ws_kind {
 struct ws_flow_opts {
     enum ws_kind kind;
     struct origin_target target; /* its host is of the exchange's arena or of the ingress */
+    struct upstreams *upstreams; /* of the ingress: in the place of target's host; or NULL */
     const struct yaml_node *ip_rules;
     nsec ping_every;
 };

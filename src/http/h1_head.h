@@ -41,6 +41,9 @@ int h1_write_interim(struct buf *out, const struct response *r) __attribute__((w
 struct h1_request_opts {
     bool no_chunked; /* originRequest.disableChunkedEncoding: a body of unknown length goes without
                         framing */
+    /* To an HTTP proxy: "http://host:port" in front of the target (RFC 9112 §3.2.2), and the
+     * proxy's own authorization in the place of what came. Or empty. */
+    struct slice absolute, proxy_authorization;
 };
 
 int h1_write_request(struct buf *out, const struct request *r, const struct h1_request_opts *opts)

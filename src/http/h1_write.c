@@ -183,13 +183,16 @@ int h1_write_request(struct buf *out, const struct request *q, const struct h1_r
 {
     struct writer w;
     uint8_t *heap;
-    size_t size = q->method.n + q->target.n + q->host.n + fields_size(&q->fields) + SPACE_OF_OURS;
+    size_t size = q->method.n + q->target.n + q->host.n + fields_size(&q->fields) + SPACE_OF_OURS +
+                  opts->absolute.n + opts->proxy_authorization.n;
     int e = piece_open(out, size, &w, &heap);
     if (e < 0)
         return e;
     put(&w, q->method);
     put(&w, SLICE(" "));
-    put(&w, q->target.n > 0 ? q->target : SLICE("/"));
+    put(&w, opts->absolute);
+    if (opts->absolute.n == 0 || !slice_eq(q->target, SLICE("*"))) /* RFC 9112 §3.2.4 */
+        put(&w, q->target.n > 0 ? q->target : SLICE("/"));
     put(&w, SLICE(" HTTP/1.1\r\n"));
     put_line(&w, SLICE("Host"), q->host);
     put_request_framing(&w, q, opts);
@@ -199,9 +202,12 @@ int h1_write_request(struct buf *out, const struct request *q, const struct h1_r
         /* Ours are written here, whatever came: what frames the message must be said once. */
         if (known != HTTP1_CONNECTION && (known != HTTP1_UPGRADE || !is_upgrade) &&
             known != HTTP1_TRANSFER_ENCODING && known != HTTP1_CONTENT_LENGTH &&
-            known != HTTP1_HOST)
+            known != HTTP1_HOST &&
+            (known != HTTP1_PROXY_AUTHORIZATION || opts->proxy_authorization.n == 0))
             put_line(&w, q->fields.lines[i].name, q->fields.lines[i].value);
     }
+    if (opts->proxy_authorization.n > 0)
+        put_line(&w, SLICE("Proxy-Authorization"), opts->proxy_authorization);
     if (is_upgrade) {
         put_line(&w, SLICE("Connection"), SLICE("Upgrade"));
         put_line(&w, SLICE("Upgrade"), SLICE("websocket"));

@@ -111,10 +111,12 @@ static uint8_t *mended(struct slice text, size_t *ret_n)
     return out;
 }
 
-static bool is_found(const struct regex *r, struct slice text)
+/* What pcre2_match says, with its places in *ret_data (NULL when memory is short). */
+static int search(const struct regex *r, struct slice text, uint32_t pairs,
+                  pcre2_match_data **ret_data)
 {
     int found = PCRE2_ERROR_NOMEMORY;
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    pcre2_match_data *data = pcre2_match_data_create(pairs, NULL);
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
     const uint8_t *p = text.n > 0 ? text.p : (const uint8_t *)"";
     if (data != NULL && limits != NULL) {
@@ -127,8 +129,45 @@ static bool is_found(const struct regex *r, struct slice text)
                 pcre2_match(r->code, p, text.n, 0, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, limits);
     }
     pcre2_match_context_free(limits);
+    *ret_data = data;
+    return found;
+}
+
+static bool is_found(const struct regex *r, struct slice text)
+{
+    pcre2_match_data *data;
+    int found = search(r, text, 1, &data);
     pcre2_match_data_free(data);
     return found >= 0;
+}
+
+int regex_find(const struct regex *r, struct slice text, struct slice *groups, size_t max)
+{
+    pcre2_match_data *data;
+    if (!slice_is_utf8(text))
+        return ERR_PARSE;
+    if (text.n == 0)
+        text = SLICE("");
+    int found = search(r, text, (uint32_t)max, &data);
+    int e = found >= 0                      ? 0
+            : found == PCRE2_ERROR_NOMATCH  ? ERR_NOTFOUND
+            : found == PCRE2_ERROR_NOMEMORY ? ERR_NOMEM
+                                            : ERR_LIMIT;
+    size_t taken = found == 0 ? max : found > 0 ? (size_t)found : 0; /* 0: more than `max` */
+    const PCRE2_SIZE *at = taken > 0 ? pcre2_get_ovector_pointer(data) : NULL;
+    for (size_t i = 0; i < max; i++)
+        groups[i] = i < taken && at[2 * i] != PCRE2_UNSET
+                        ? slice_sub(text, at[2 * i], at[2 * i + 1] - at[2 * i])
+                        : (struct slice){ 0 };
+    pcre2_match_data_free(data);
+    return e;
+}
+
+size_t regex_groups(const struct regex *r)
+{
+    uint32_t count = 0;
+    (void)pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &count);
+    return count;
 }
 
 bool regex_matches(const struct regex *r, struct slice text)

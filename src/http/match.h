@@ -16,6 +16,13 @@ void regex_free(struct regex *r); /* NULL is accepted */
 /* Whether it is found anywhere in the text; bytes that are no UTF-8 count as U+FFFD. A search that
  * would take too long finds nothing. */
 bool regex_matches(const struct regex *r, struct slice text);
+/* Where it is found first: groups[0] is the whole of it, the others what its groups took (.p is
+ * NULL when one took no part), up to `max`. ERR_NOTFOUND; ERR_PARSE when the text is no UTF-8;
+ * ERR_LIMIT when the search would take too long; ERR_NOMEM. */
+int regex_find(const struct regex *r, struct slice text, struct slice *groups, size_t max)
+    __attribute__((warn_unused_result));
+/* Number of its groups, the whole not counted. */
+size_t regex_groups(const struct regex *r);
 
 /* The ASCII form of a hostname by IDNA 2008 look-up with UTS 46 mapping, non-transitional; NULL
  * when it has none or it is the same. In the arena. */

@@ -149,6 +149,7 @@ int tls_creds_client(const struct tls_client_opts *opts, struct tls_creds **ret,
     if (r < 0)
         return r;
     c->verifies = opts->verify;
+    const char *what = "the certificates";
     int e = 0;
     if (opts->ca_pem.n > 0) {
         gnutls_datum_t ca = datum(opts->ca_pem);
@@ -161,11 +162,11 @@ int tls_creds_client(const struct tls_client_opts *opts, struct tls_creds **ret,
     if (e >= 0 && opts->cert_pem.n > 0) {
         gnutls_datum_t cert = datum(opts->cert_pem), key = datum(opts->key_pem);
         e = gnutls_certificate_set_x509_key_mem(c->cert, &cert, &key, GNUTLS_X509_FMT_PEM);
+        what = "the client certificate and its key";
     }
     if (e < 0) {
         tls_creds_unref(c);
-        return fault_set(fault, ERR_CERT, "the certificates cannot be used: %s",
-                         gnutls_strerror(e));
+        return fault_set(fault, ERR_CERT, "%s cannot be used: %s", what, gnutls_strerror(e));
     }
     *ret = c;
     return 0;

@@ -200,6 +200,35 @@ TEST(a_request_is_written_with_our_framing_whatever_its_fields_say)
     (void)state_;
 }
 
+TEST(a_request_to_a_proxy_has_the_whole_address_and_our_authorization_alone)
+{
+    static const struct {
+        const char *target, *line;
+    } TABLE[] = { { "/a?b", "GET http://o.test:81/a?b HTTP/1.1" },
+                  { "", "GET http://o.test:81/ HTTP/1.1" },
+                  { "*", "GET http://o.test:81 HTTP/1.1" } };
+    struct h1_request_opts opts = { .absolute = SLICE("http://o.test:81"),
+                                    .proxy_authorization = SLICE("Basic bWU6") };
+    for (size_t i = 0; i < sizeof TABLE / sizeof TABLE[0]; i++) {
+        struct desk d;
+        char want[512];
+        desk_open(&d);
+        struct request *q = &d.ex->request;
+        q->method = SLICE("GET");
+        q->host = SLICE("h");
+        q->target = slice_str(TABLE[i].target);
+        CHECK_OK(fields_add(&q->fields, SLICE("proxy-authorization"), SLICE("Basic visitors")));
+        CHECK_OK(h1_write_request(&d.buf, q, &opts));
+        (void)snprintf(want, sizeof want,
+                       "%s\r\nHost: h\r\nProxy-Authorization: Basic bWU6\r\n"
+                       "Connection: keep-alive\r\n\r\n",
+                       TABLE[i].line);
+        assert_string_equal(written(&d), want);
+        desk_close(&d);
+    }
+    (void)state_;
+}
+
 TEST(a_head_larger_than_a_chunk_is_written_whole_and_one_past_the_bound_not_at_all)
 {
     static struct desk d;
@@ -226,4 +255,5 @@ TESTS(RUN(a_request_is_read_without_what_belongs_to_its_hop),
       RUN(a_response_is_written_with_our_framing_whatever_its_fields_say),
       RUN(a_status_without_reason_is_written_with_none),
       RUN(a_request_is_written_with_our_framing_whatever_its_fields_say),
+      RUN(a_request_to_a_proxy_has_the_whole_address_and_our_authorization_alone),
       RUN(a_head_larger_than_a_chunk_is_written_whole_and_one_past_the_bound_not_at_all))

@@ -343,7 +343,30 @@ TEST(a_hostname_has_its_ascii_form)
     arena_done(&a);
 }
 
-TESTS(RUN(a_pattern_means_what_it_means_in_go), RUN(a_pattern_may_be_cut_anywhere),
-      RUN(a_pattern_is_bounded), RUN(a_search_that_explodes_finds_nothing),
-      RUN(a_long_text_is_searched_to_its_end), RUN(threads_share_one_pattern),
-      RUN(a_hostname_has_its_ascii_form))
+TEST(a_match_has_its_place_and_its_groups)
+{
+    struct regex *re;
+    struct slice groups[4], text = SLICE("/v1/item/7");
+    CHECK_OK(regex_new(SLICE("/(x)?(i[a-z]+)/([0-9])"), &re, NULL));
+    CHECK(regex_groups(re) == 3);
+    CHECK_OK(regex_find(re, text, groups, 4));
+    CHECK(groups[0].p == text.p + 3 && groups[0].n == 7);
+    CHECK(groups[1].p == NULL && groups[1].n == 0);
+    CHECK_SLICE(groups[2], SLICE("item"));
+    CHECK_SLICE(groups[3], SLICE("7"));
+    CHECK_OK(regex_find(re, text, groups, 3)); /* more groups than are wanted */
+    CHECK_SLICE(groups[2], SLICE("item"));
+    CHECK_ERR(ERR_NOTFOUND, regex_find(re, SLICE("/v1/item/x"), groups, 4));
+    CHECK(groups[0].p == NULL);
+    CHECK_ERR(ERR_PARSE, regex_find(re, SLICE("/item/7\xff"), groups, 4));
+    regex_free(re);
+    CHECK_OK(regex_new(SLICE("$"), &re, NULL));
+    CHECK_OK(regex_find(re, (struct slice){ 0 }, groups, 4));
+    CHECK(groups[0].p != NULL && groups[0].n == 0);
+    regex_free(re);
+}
+
+TESTS(RUN(a_match_has_its_place_and_its_groups), RUN(a_pattern_means_what_it_means_in_go),
+      RUN(a_pattern_may_be_cut_anywhere), RUN(a_pattern_is_bounded),
+      RUN(a_search_that_explodes_finds_nothing), RUN(a_long_text_is_searched_to_its_end),
+      RUN(threads_share_one_pattern), RUN(a_hostname_has_its_ascii_form))
