@@ -40,7 +40,7 @@ fmt: ## format the C code
 	@tools/setup lint
 	@git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' | xargs -r clang-format -i
 
-docs: ## docs/options.md, from the option tables
+docs: ## docs/options.md and docs/errors.md, from their tables
 	@tools/docs
 
 fuzz: ## libFuzzer on every parser; TIME=60 seconds each

@@ -30,6 +30,7 @@ struct service {
 /* How an origin is asked: originRequest. Times in nanoseconds; negative tcp_keepalive = off. */
 struct origin_request {
     int64_t connect_timeout, tls_timeout, tcp_keepalive, keepalive_timeout;
+    int64_t response_timeout, idle_timeout; /* of ours: for the head, for the next byte; 0 = none */
     int64_t keepalive_connections;
     bool no_happy_eyeballs, match_sni, no_tls_verify, no_chunked, bastion, http2;
     struct slice host_header, server_name, ca_pool, proxy_type, proxy_address;

@@ -20,7 +20,8 @@ struct origin_conn {
     struct origin_pool *pool;
     struct origin_target target;
     struct idle_set *set;
-    enum origin_stage stage;
+    enum origin_stage stage, failed_at;
+    enum tls_fault fault; /* of a handshake that failed */
     struct task *owner;
     struct resolve *resolve;
     struct addr addrs[RESOLVE_ADDRS_MAX];
@@ -140,6 +141,7 @@ static int failed(struct origin_conn *c, int err, const char *what, const char *
     struct slice host = is_proxys ? t->proxy->host : t->host;
     uint16_t port = is_proxys ? t->proxy->port : t->port;
     bool is_ipv6 = slice_find(host, ':') < host.n;
+    c->failed_at = c->stage;
     c->stage = ORIGIN_FAILED;
     c->err = err;
     deadline_clear(&c->deadline);
@@ -184,6 +186,7 @@ static void limit(struct origin_conn *c, nsec timeout)
 static int start(struct origin_conn *c)
 {
     const struct origin_target *t = &c->target;
+    c->stage = ORIGIN_CONNECTING;
     limit(c, t->connect_timeout);
     if (t->is_unix) {
         c->addr_count = 1;
@@ -341,6 +344,7 @@ static int run_handshake(struct origin_conn *c)
     if (r == 0 || r == ERR_AGAIN)
         return ERR_AGAIN;
     (void)failed(c, r, "tls", "");
+    c->fault = tls_fault_of(c->stream);
     if (tls_failure(c->stream)[0] != 0)
         (void)snprintf(c->failure, sizeof c->failure, "tls %.*s:%u: %s", SLICE_FMT(c->target.host),
                        c->target.port, tls_failure(c->stream));
@@ -383,6 +387,16 @@ struct stream *origin_stream(struct origin_conn *c)
 bool origin_was_reused(const struct origin_conn *c)
 {
     return c->was_reused;
+}
+
+enum origin_stage origin_failed_at(const struct origin_conn *c)
+{
+    return c->failed_at;
+}
+
+enum tls_fault origin_tls_fault(const struct origin_conn *c)
+{
+    return c->fault;
 }
 
 const char *origin_failure(const struct origin_conn *c)

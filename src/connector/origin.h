@@ -61,6 +61,9 @@ bool origin_was_reused(const struct origin_conn *c);
 /* What failed, for a human ("dial tcp 127.0.0.1:8000: connection refused"). Valid until it is
  * closed or kept. */
 const char *origin_failure(const struct origin_conn *c);
+/* At which stage that was, and what TLS says of it. */
+enum origin_stage origin_failed_at(const struct origin_conn *c);
+enum tls_fault origin_tls_fault(const struct origin_conn *c);
 /* Gives it back for another exchange (closes it when there are enough). */
 void origin_keep(struct origin_conn *c);
 /* NULL is accepted. */

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/failover.h"
+#include "connector/origin_failure.h"
 #include "connector/origin_target.h"
 #include "connector/rewrite.h"
 #include "http/h1_client.h"
@@ -17,9 +18,11 @@ struct origin_call {
     struct origin_conn *conn;
     struct upstream_turn turn; /* of a rule with several services */
     struct h1_client client;
-    bool is_sending; /* the client runs on the connection */
-    bool is_second;  /* try, on a fresh connection */
-    bool is_edited;  /* the response's head is as the rule wants it */
+    bool is_sending;          /* the client runs on the connection */
+    bool is_second;           /* try, on a fresh connection */
+    bool is_edited;           /* the response's head is as the rule wants it */
+    struct deadline patience; /* for the origin's next byte, while it is its turn */
+    uint64_t progress;        /* what had moved when it was set */
 };
 
 static void release(struct origin_call *c)
@@ -37,19 +40,30 @@ static void leave(struct origin_call *c)
     struct exchange *ex = c->ex;
     release(c);
     upstream_leave(&c->turn);
+    deadline_clear(&c->patience);
     c->opts.release(c->opts.keep);
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
 }
 
+static enum failure failure_of(const struct origin_call *c, int err)
+{
+    if (c->is_sending)
+        return origin_failure_to_answer(err, c->client.got_any, c->ex->response != NULL);
+    if (c->conn != NULL && origin_failure(c->conn)[0] != 0)
+        return origin_failure_to_connect(origin_failed_at(c->conn), err, origin_tls_fault(c->conn));
+    return failure_of_err(err, HOP_ORIGIN);
+}
+
 static void fail(struct origin_call *c, int err, const char *what)
 {
     struct exchange *ex = c->ex;
+    enum failure failure = failure_of(c, err);
     const char *text = arena_fmt(&ex->arena, TUNNEL_UNREACHABLE "%s", what);
     metric_add(c->serve->metrics, SERVE_errors, 1);
     log_warn("origin failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
-             LSTR("why", what));
-    exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : TUNNEL_UNREACHABLE);
+             LSTR("failure", failure_word(failure)), LSTR("why", what));
+    exchange_fail_as(ex, failure, err, text != NULL ? text : TUNNEL_UNREACHABLE);
     leave(c);
 }
 
@@ -133,6 +147,35 @@ static void complete(struct origin_call *c)
     leave(c);
 }
 
+/* How long the origin may be silent now; 0 = it is not its turn, or it may be for ever. */
+static int64_t patience_of(const struct origin_call *c)
+{
+    const struct exchange *ex = c->ex;
+    const struct origin_request *o = &c->opts.rule->request;
+    if (!c->is_sending || ex->is_upgraded)
+        return 0;
+    if (ex->response == NULL)
+        return h1_client_has_sent(&c->client) ? o->response_timeout : 0;
+    return body_room(&ex->down) > 0 ? o->idle_timeout : 0;
+}
+
+static uint64_t progress_of(const struct exchange *ex)
+{
+    return ex->down.total + (ex->response != NULL ? 1 : 0);
+}
+
+static void wait_for_origin(struct origin_call *c)
+{
+    const struct exchange *ex = c->ex;
+    int64_t patience = patience_of(c);
+    uint64_t progress = progress_of(ex);
+    if (patience <= 0)
+        deadline_clear(&c->patience);
+    else if (!deadline_is_set(&c->patience) || progress != c->progress)
+        deadline_set(&c->patience, &c->task, loop_now(ex->loop) + (nsec)patience);
+    c->progress = progress;
+}
+
 static void origin_call_run(struct task *t)
 {
     struct origin_call *c = container_of(t, struct origin_call, task);
@@ -140,6 +183,7 @@ static void origin_call_run(struct task *t)
         leave(c);
         return;
     }
+    bool is_late = deadline_take(&c->patience);
     for (;;) {
         int r = c->conn == NULL ? open_conn(c) : 0;
         if (r == 0 && !c->is_sending)
@@ -151,8 +195,16 @@ static void origin_call_run(struct task *t)
             fail(c, edited, REWRITE_FAILED);
             return;
         }
-        if (r == ERR_AGAIN)
+        if (r == ERR_AGAIN && is_late && patience_of(c) > 0 && progress_of(c->ex) == c->progress) {
+            fail(c, ERR_TIMEOUT,
+                 c->ex->response == NULL ? "timeout awaiting response headers"
+                                         : "the origin stopped in the middle of its answer");
             return;
+        }
+        if (r == ERR_AGAIN) {
+            wait_for_origin(c);
+            return;
+        }
         if (r == 0) {
             complete(c);
             return;

@@ -25,6 +25,8 @@ static const struct key {
     { "connectTimeout", TIME, offsetof(struct origin_request, connect_timeout) },
     { "tlsTimeout", TIME, offsetof(struct origin_request, tls_timeout) },
     { "tcpKeepAlive", TIME, offsetof(struct origin_request, tcp_keepalive) },
+    { "responseTimeout", TIME, offsetof(struct origin_request, response_timeout) },
+    { "idleTimeout", TIME, offsetof(struct origin_request, idle_timeout) },
     { "noHappyEyeballs", BOOL, offsetof(struct origin_request, no_happy_eyeballs) },
     { "keepAliveConnections", INT, offsetof(struct origin_request, keepalive_connections) },
     { "keepAliveTimeout", TIME, offsetof(struct origin_request, keepalive_timeout) },

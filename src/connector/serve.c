@@ -175,6 +175,9 @@ static void done(void *ctx, const struct exchange *ex)
     struct serve *s = ctx;
     unsigned status = ex->response != NULL ? ex->response->status : 0;
     metric_add(s->metrics, SERVE_concurrent, -1);
+    if (ex->verdict.failure != FAILURE_NONE)
+        metric_add(s->metrics, SERVE_failed_UNKNOWN + (size_t)ex->verdict.failure - FAILURE_UNKNOWN,
+                   1);
     if (status >= 100 && status < 600)
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);
 }

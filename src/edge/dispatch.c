@@ -17,6 +17,7 @@ struct dispatch {
     struct link *link; /* counted, while an attempt is under way */
     struct tunnel_client client;
     struct link_tried tried;
+    bool was_reset; /* by the connector, in the last attempt */
     const char *hostname;
 };
 
@@ -116,20 +117,29 @@ static void leave(struct dispatch *d)
     exchange_leave(ex, EX_RIGHT); /* d lives in the exchange's arena: not to be touched any more */
 }
 
+/* A connector resets the stream of a request whose origin broke off, and what it had written before
+ * may be lost with that; when its connection is lost, the link goes too. */
+static void note_reset(struct dispatch *d, int why)
+{
+    if (d->link != NULL)
+        d->was_reset = (why == ERR_RESET || why == ERR_CUT || why == ERR_EOF) &&
+                       link_table_find(d->worker->links, d->link->id) != NULL;
+}
+
 static void fail(struct dispatch *d, int why)
 {
     struct exchange *ex = d->ex;
+    note_reset(d, why);
     if (ex->response != NULL)
-        /* A connector resets the stream when its origin broke off; a lost connection says more. */
-        exchange_fail_as(ex,
-                         why == ERR_RESET || why == ERR_CUT || why == ERR_EOF ? FAILURE_ORIGIN_CUT
-                                                                              : FAILURE_LINK_LOST,
+        exchange_fail_as(ex, d->was_reset ? FAILURE_ORIGIN_CUT : FAILURE_LINK_LOST,
                          why == ERR_EOF ? ERR_CUT : why, "the response broke off");
     else if (why == ERR_NOLINK)
         answer(ex, FAILURE_NO_LINK,
                "The hostname is known, but no connector of its tunnel is connected to this edge.");
     else if (why == ERR_ORIGIN)
         answer(ex, d->client.failure, cause_of(&d->client));
+    else if (d->was_reset)
+        answer(ex, FAILURE_ORIGIN_CUT, "The connector ended the request without an answer.");
     else
         answer(ex, failure_of_err(why, HOP_TUNNEL), err_text(why));
     leave(d);
@@ -159,6 +169,7 @@ static void dispatch_run(struct task *t)
         log_info("exchange moves to another link", LSTR("request", d->ex->id),
                  LSTR("connection", d->link->connection), LERR(r));
         metric_add(d->worker->metrics, EDGE_repeated, 1);
+        note_reset(d, r);
         attempt_end(d);
     }
 }
@@ -222,6 +233,12 @@ void dispatch_head(void *ctx, struct exchange *ex)
         log_debug("no room for Cf-Ray", LSTR("request", ex->id));
 }
 
+void dispatch_refused(void *ctx, enum failure failure)
+{
+    struct edge_worker *w = ctx;
+    metric_add(w->metrics, EDGE_failed_UNKNOWN + (size_t)failure - FAILURE_UNKNOWN, 1);
+}
+
 void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn)
 {
     struct edge_worker *w = ctx;
@@ -232,7 +249,7 @@ void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *c
     if (status >= 100 && status < 600)
         metric_add(w->metrics, EDGE_responses_1xx + status / 100 - 1, 1);
     if (ex->verdict.failure != FAILURE_NONE)
-        metric_add(w->metrics, EDGE_failed_UNKNOWN + ex->verdict.failure - FAILURE_UNKNOWN, 1);
+        dispatch_refused(w, ex->verdict.failure);
     if (!log_is_on(LOG_DEBUG))
         return;
     char peer[ADDR_TEXT_BYTES];

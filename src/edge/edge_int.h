@@ -66,6 +66,7 @@ void visitors_abort(struct edge_worker *w);
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
 void dispatch_head(void *ctx, struct exchange *ex);
 void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
+void dispatch_refused(void *ctx, enum failure failure);
 
 /* session.c */
 struct session;

@@ -31,6 +31,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
     w->visitors.head_out = dispatch_head;
     w->visitors.done = dispatch_done;
+    w->visitors.refused = dispatch_refused;
     take_patience(&w->visitors, &w->edge->conf);
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;

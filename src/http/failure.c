@@ -49,6 +49,9 @@ static enum failure of_visitor(int err)
     case ERR_CUT:
     case ERR_EOF:
         return FAILURE_REQUEST_CUT;
+    case ERR_LIMIT:
+    case ERR_TOOLARGE:
+        return FAILURE_HEAD_TOO_LARGE;
     default:
         return FAILURE_BAD_REQUEST;
     }
@@ -161,6 +164,7 @@ static const struct {
     TEXT("context deadline exceeded", ORIGIN_CONNECT_TIMEOUT)
     TEXT("timeout awaiting response headers", ORIGIN_HEADERS_TIMEOUT)
     TEXT("malformed", ORIGIN_MALFORMED)
+    TEXT("message cannot contain", ORIGIN_MALFORMED)
     TEXT("server sent", ORIGIN_MALFORMED)
     TEXT("connection broken", ORIGIN_CUT)
     TEXT("unexpected EOF", ORIGIN_RESET)

@@ -36,6 +36,11 @@ void h1_client_done(struct h1_client *c)
     buf_done(&c->out);
 }
 
+bool h1_client_has_sent(const struct h1_client *c)
+{
+    return c->up.is_over && buf_is_empty(&c->out);
+}
+
 bool h1_client_is_fresh(const struct h1_client *c)
 {
     return !c->got_any && !c->body_taken;

@@ -27,6 +27,8 @@ int h1_client_init(struct h1_client *c, struct exchange *ex, struct stream *s, s
 /* Goes as far as it can: ERR_AGAIN; 0 when the exchange is complete; ERR_PROTO (malformed response,
  * c->text), ERR_CUT (it broke off), or what the stream says. */
 int h1_client_run(struct h1_client *c) __attribute__((warn_unused_result));
+/* Whether the whole request is out: the origin's turn. */
+bool h1_client_has_sent(const struct h1_client *c);
 /* Whether a failure may come from a pooled connection that the origin had closed meanwhile: nothing
  * of a response came, and nothing of the body is lost. */
 bool h1_client_is_fresh(const struct h1_client *c);

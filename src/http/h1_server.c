@@ -216,18 +216,42 @@ static int linger_step(struct h1_conn *c)
 
 /* ---- the head ---- */
 
-/* Answers what cannot be an exchange, and ends the connection. */
+static enum failure failure_of_status(unsigned status)
+{
+    switch (status) {
+    case 408:
+        return FAILURE_VISITOR_SLOW;
+    case 414:
+    case 431:
+        return FAILURE_HEAD_TOO_LARGE;
+    case 503:
+        return FAILURE_EDGE_BUSY;
+    default:
+        return FAILURE_BAD_REQUEST;
+    }
+}
+
+/* Answers what cannot be an exchange, and ends the connection. There is no Accept to go by: what
+ * could not be read is not looked into. */
 static void refuse(struct h1_conn *c, const struct h1_refusal *refusal)
 {
-    char text[512];
-    int n = snprintf(
-        text, sizeof text,
-        "HTTP/1.1 %u %.*s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-        "Content-Length: %zu\r\n\r\n%s\n",
-        refusal->status, SLICE_FMT(status_reason(refusal->status)), strlen(refusal->text) + 1,
-        refusal->text);
-    log_debug("request refused", LSTR("why", refusal->text), LU64("status", refusal->status));
-    if (buf_put(&c->out, slice_of(text, (size_t)n)) == 0)
+    char body[512], head[256];
+    enum failure failure = failure_of_status(refusal->status);
+    const struct failure_row *row = failure_row(failure);
+    int n = snprintf(body, sizeof body, "%u %.*s: %s\n%s\nfailed at: %s\nerror %u\n",
+                     refusal->status, SLICE_FMT(status_reason(refusal->status)), refusal->text,
+                     row->next, hop_name(row->hop), row->code);
+    size_t size = (size_t)n < sizeof body ? (size_t)n : sizeof body - 1;
+    n = snprintf(head, sizeof head,
+                 "HTTP/1.1 %u %.*s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                 "Connection: close\r\nContent-Length: %zu\r\n\r\n",
+                 refusal->status, SLICE_FMT(status_reason(refusal->status)), size);
+    log_debug("request refused", LSTR("failure", row->word), LSTR("why", refusal->text),
+              LU64("status", refusal->status));
+    if (c->group->refused != NULL)
+        c->group->refused(c->group->ctx, failure);
+    if (buf_put(&c->out, slice_of(head, (size_t)n)) == 0 &&
+        buf_put(&c->out, slice_of(body, size)) == 0)
         (void)stream_write(c->s, &c->out);
     c->reader.is_over = false;
     conn_linger(c);

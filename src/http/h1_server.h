@@ -23,12 +23,16 @@ typedef void h1_head(void *ctx, struct exchange *ex);
  * counters. NULL = nobody. */
 typedef void h1_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
 
+/* Told of each head that was refused before there was an exchange. NULL = nobody. */
+typedef void h1_refused(void *ctx, enum failure failure);
+
 struct h1_group {
     struct loop *loop;
     struct task *owner; /* woken when a connection ends */
     h1_route *route;
     h1_head *head_out;
     h1_done *done;
+    h1_refused *refused;
     void *ctx;
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */
     nsec head;        /* first byte to end of head; 0 = VISITOR_HEAD_MS */
