@@ -13,7 +13,7 @@ CREDENTIALS = "credentials.json"
 class Ruled:
     """An edge and a connector, adit unless cloudflared is asked for, with the rules of a text. HOST in it is the tunnel's hostname."""
 
-    def __init__(self, where, rules, kind="adit", env=None, workers=None):
+    def __init__(self, where, rules, kind="adit", env=None):
         self.dir, self.kind = where, kind
         self.edge = Edge(where)
         asked = urllib.request.Request(f"http://{self.edge.addresses['local']}/tunnel", data=b"")
@@ -31,7 +31,12 @@ class Ruled:
         else:
             command = [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", *flags, *edge_flags(self.edge, 2), "run", tunnel["id"]]
         self.connector = Program(command, where / "connector.log", cwd=where, env={**SANITIZER, **(env or {})})
-        self.connector.wait_for("Registered tunnel connection")
+        try:
+            self.connector.wait_for("Registered tunnel connection")
+        except AssertionError:
+            self.connector.stop()
+            self.edge.stop()
+            raise
 
     def metrics(self):
         import re

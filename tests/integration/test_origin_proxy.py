@@ -173,7 +173,9 @@ def test_a_proxy_that_cannot_be_used_is_not_passed_by(tmp_path, origin, proxy, s
     closed.bind(("127.0.0.1", 0))  # and never listens
     proxy = proxy.replace("CLOSED", str(closed.getsockname()[1]))
     ruled = Ruled(tmp_path, "ingress: [{service: 'http://192.0.2.1:80', originRequest: {connectTimeout: 1s}}]\n", env={"HTTP_PROXY": proxy})
-    assert get(ruled, "/")[0].status_code in (501, 502)
-    assert says in ruled.connector.text()
-    ruled.stop()
-    closed.close()
+    try:
+        assert get(ruled, "/")[0].status_code in (501, 502)
+        assert says in ruled.connector.text()
+    finally:
+        ruled.stop()
+        closed.close()

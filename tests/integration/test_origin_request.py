@@ -170,7 +170,7 @@ def site(request, tmp_path_factory, nginx):
     for word, value in {"FULL": blocked.getsockname()[1], "SILENT": silent.getsockname()[1], "KEEPER": keeper.port, "PLAIN": nginx.ports["host"],
                         "SECURE": nginx.ports["tls"], "RAW": raw.port, "ECHO": echo.getsockname()[1], "DIR": nginx.dir}.items():
         rules = rules.replace(word, str(value))
-    ruled = Ruled(tmp_path_factory.mktemp(f"request-{request.param}"), rules, request.param, workers=1)
+    ruled = Ruled(tmp_path_factory.mktemp(f"request-{request.param}"), rules, request.param)
     ruled.keeper, ruled.raw, ruled.echo = keeper, raw, echo.getsockname()[1]
     yield ruled
     ruled.stop()

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from client import Visitor, get, header
-from conftest import BUILD
+from conftest import BUILD, cloudflared, need
 from ruled import Nginx, Ruled
 
 RULES = """
@@ -200,6 +200,21 @@ def test_a_stream_of_bytes_begins_with_the_proxy_header(tunnel):
             assert more, data
             data += more
     assert data.startswith(b"HTTP/1.1 101") and data.endswith(b"PROXY TCP4 127.0.0.1 0.0.0.0 0 80\r\n")
+
+
+def test_cloudflared_passes_over_what_it_does_not_know(tunnel):
+    need("cloudflared")
+    (tunnel.dir / "more.yml").write_text((tunnel.dir / "config.yml").read_text().replace("proxyProtocol: v1", "services: [http://127.0.0.1:1]\n"
+                                         "    balance: round-robin\n    proxyProtocol: v1", 1))
+    run = subprocess.run([cloudflared(), "tunnel", "--config", tunnel.dir / "more.yml", "ingress", "validate"], capture_output=True, text=True,
+                         timeout=60)
+    assert run.returncode == 0 and "unused keys" in run.stdout, (run.stdout, run.stderr)
+    for key in ("method", "headers", "pathPrefixStrip", "pathRewrite", "requestHeaders", "responseHeaders", "proxyProtocol", "clientCertificate",
+                "services", "balance"):
+        assert f"field {key} not found" in run.stdout
+    run = subprocess.run([BUILD / "adit", "tunnel", "--config", tunnel.dir / "more.yml", "ingress", "validate"], capture_output=True, text=True,
+                         timeout=60)
+    assert run.returncode == 0 and "OK" in run.stdout, (run.stdout, run.stderr)
 
 
 def test_a_client_certificate_is_shown_to_the_origin(tunnel):

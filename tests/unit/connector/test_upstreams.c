@@ -1,6 +1,8 @@
 /* Several services of one rule: who is asked, who is skipped, and when they are tried again. */
 #include "connector/upstreams.h"
 
+#include <pthread.h>
+
 #include "connector/rule_extras.h"
 #include "test.h"
 
@@ -161,6 +163,59 @@ TEST(when_all_are_dead_they_are_asked_nevertheless)
     CHECK(upstream_reached(&t)); /* and who answers is back */
 }
 
+#define THREADS 4
+#define STEPS   200000
+
+struct hammer {
+    pthread_t thread;
+    struct upstreams *u;
+    struct rng rng;
+    long went_down, came_back;
+};
+
+/* Requests of one worker: some reach whom they get, some do not and go on. */
+static void *hammer(void *arg)
+{
+    struct hammer *h = arg;
+    for (nsec now = SECOND; now < SECOND + STEPS; now++) {
+        struct upstream_turn t = { .of = h->u };
+        while (upstream_next(&t, now * SECOND) != NULL) {
+            nsec wait;
+            bool is_missed = rng_below(&h->rng, 3) == 0;
+            if (is_missed)
+                h->went_down += upstream_missed(&t, now * SECOND, &h->rng, &wait);
+            else
+                h->came_back += upstream_reached(&t);
+            if (!is_missed)
+                break;
+        }
+        upstream_leave(&t);
+    }
+    return NULL;
+}
+
+TEST(workers_agree_about_who_is_down)
+{
+    struct upstreams u = { .count = 1 }; /* all ask the same one */
+    static struct hammer h[THREADS];
+    long changes = 0, down = 0;
+    for (int i = 0; i < THREADS; i++) {
+        h[i] = (struct hammer){ .u = &u };
+        rng_init(&h[i].rng, (uint64_t)i + 1);
+        CHECK(pthread_create(&h[i].thread, NULL, hammer, &h[i]) == 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(h[i].thread, NULL) == 0);
+        changes += h[i].went_down - h[i].came_back;
+        CHECK(h[i].went_down > 0 && h[i].came_back > 0);
+    }
+    for (size_t i = 0; i < u.count; i++) {
+        down += atomic_load(&u.list[i].failures) > 0;
+        CHECK(atomic_load(&u.list[i].open) == 0);
+    }
+    CHECK(changes == down); /* each change of state was told once */
+}
+
 static int load(const char *text, struct ingress **ret, struct fault *f)
 {
     struct arena a;
@@ -227,7 +282,7 @@ TEST(services_that_cannot_stand_together_are_refused)
     }
 }
 
-TESTS(RUN(the_first_is_asked_as_long_as_it_can_be_reached),
+TESTS(RUN(workers_agree_about_who_is_down), RUN(the_first_is_asked_as_long_as_it_can_be_reached),
       RUN(each_has_its_turn_and_a_dead_one_none), RUN(the_least_busy_is_asked),
       RUN(a_request_tries_each_once),
       RUN(a_dead_one_is_tried_by_one_request_when_its_time_has_come),
