@@ -124,7 +124,7 @@ enum failure failure_of_err(int err, enum hop hop)
         return FAILURE_NOT_OFFERED;
     if (is_short)
         return hop == HOP_CONNECTOR ? FAILURE_CONNECTOR_BUSY : FAILURE_EDGE_BUSY;
-    return FAILURE_UNKNOWN;
+    return hop == HOP_CONNECTOR ? FAILURE_ORIGIN : FAILURE_UNKNOWN;
 }
 
 /* ---- texts of the reference ---- */

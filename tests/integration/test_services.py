@@ -149,10 +149,10 @@ def test_a_certificate_with_another_name_is_refused_with_the_reason(services):
 
 def test_an_origin_that_is_down_has_its_own_page(services):
     head, body = get(services, "/closed")
-    assert head.status_code == 502 and b"refused" in body and b"Unable to reach the origin service" in body
+    assert head.status_code == 502 and b"connection refused" in body and b"error 1040" in body
     assert header(head, "content-type").startswith("text/plain")
     head, body = get(services, "/closed", headers=[("Accept", "application/json")])
-    assert json.loads(body)["hop"] == "origin" and json.loads(body)["code"] == 1034
+    assert json.loads(body)["hop"] == "origin" and json.loads(body)["code"] == 1040
 
 
 def test_an_origin_whose_name_is_unknown_is_named(services):

@@ -114,9 +114,9 @@ static unsigned outcome(const char *text, size_t step, char *got)
     if (strncmp(text_got, CONTINUE, strlen(CONTINUE)) == 0)
         text_got += strlen(CONTINUE);
     (void)snprintf(got, GOT_BYTES_MAX, "%.60000s%s", text_got, s.end == ERR_EOF ? "<end>" : "");
-    char *id = strstr(got, "request ");
+    char *id = strstr(got, ", request ");
     if (id != NULL)
-        memset(id + 8, '-', strspn(id + 8, "0123456789abcdef"));
+        memset(id + 10, '-', strspn(id + 10, "0123456789abcdef"));
     unsigned routed = s.routed;
     site_close(&s);
     return routed;

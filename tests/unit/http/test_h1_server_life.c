@@ -373,7 +373,7 @@ TEST(a_visitor_that_ended_its_direction_is_given_up_when_nothing_comes_for_it)
     site_say(&s, GET);
     stream_finish(s.visitor);
     UNTIL(s.loop, exchange_has_failed(s.ex));
-    CHECK(s.ex->verdict.err == ERR_CANCELED);
+    CHECK(s.ex->verdict.failure == FAILURE_VISITOR_SLOW);
     site_close(&s);
 }
 
