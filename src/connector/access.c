@@ -7,7 +7,7 @@
 #include "connector/builtin.h"
 
 #define ASSERTION    "Cf-Access-Jwt-Assertion"
-#define FAILURE      "error while processing middleware handler AccessJWTValidator: "
+#define PREFIX       "error while processing middleware handler AccessJWTValidator: "
 #define NBF_LEEWAY_S 300 /* what the reference forgives a clock that is behind */
 #define USEC_PER_S   1000000
 
@@ -36,10 +36,10 @@ static bool refuse(struct exchange *ex, const char *why)
 
 static bool fail(struct exchange *ex, const char *why)
 {
-    const char *text = arena_fmt(&ex->arena, FAILURE "%s", why);
+    const char *text = arena_fmt(&ex->arena, PREFIX "%s", why);
     log_debug("access refused", LSTR("request", ex->id), LSLICE("host", ex->request.host),
               LSTR("why", why));
-    exchange_fail(ex, ERR_AUTH, HOP_CONNECTOR, text != NULL ? text : FAILURE);
+    exchange_fail_as(ex, FAILURE_ACCESS_UNVERIFIED, ERR_AUTH, text != NULL ? text : PREFIX);
     return false;
 }
 
