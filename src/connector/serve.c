@@ -195,6 +195,8 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     s->streams.route = route;
     s->streams.done = done;
     s->streams.rpc = rpc;
+    if (conf->stream_head > 0)
+        s->streams.head = conf->stream_head;
     list_init(&s->rpcs);
     return s->origins != NULL && s->access_keys != NULL ? 0 : ERR_NOMEM;
 }

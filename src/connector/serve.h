@@ -42,6 +42,7 @@ struct serve_conf {
     const struct warp_routing *warp;
     struct flow_limit *flows;
     const struct origin_proxies *proxies; /* or NULL */
+    nsec stream_head;                     /* time for a stream's head; 0 = limits.h */
 };
 
 /* ERR_NOMEM. */
