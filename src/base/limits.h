@@ -44,8 +44,17 @@
 #define CAPNP_DEPTH_MAX         64            /* likewise */
 
 /* Tunnel */
-#define TUNNEL_METADATA_MAX    512 /* entries of one head: each header line is one */
-#define TUNNEL_HEAD_BYTES_MAX  (256 * 1024)
+#define TUNNEL_METADATA_MAX   512 /* entries of one head: each header line is one */
+#define TUNNEL_HEAD_BYTES_MAX (256 * 1024)
+#define TUNNEL_HEADS_BYTES_MAX                                                                     \
+    (16 * 1024 * 1024) /* of heads that are not whole yet, all streams of a worker together: sixty \
+                          of the largest */
+#define TUNNEL_HEAD_MS                                                                             \
+    30000 /* from a stream's first byte to the end of its head: it is sent in one piece; option */
+#define TUNNEL_STREAMS_MAX                                                                         \
+    65536 /* that an edge may have open on one connection: so many websockets; option */
+#define TUNNEL_CONNECTOR_STREAMS_MAX                                                               \
+    1024 /* that a connector may have open: one for control, and for ends of UDP sessions */
 #define TUNNEL_CONNECTIONS_MAX 32  /* of one connector */
 #define TUNNEL_LINKS_MAX       256 /* of one tunnel at one edge: 64 replicas of four */
 

@@ -321,6 +321,8 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     r->cli = c;
     r->conf.workers = (unsigned)c->o.workers;
     r->conf.connections = (unsigned)c->o.connections;
+    r->conf.streams_max = (uint64_t)c->o.streams_max;
+    r->conf.stream_head = c->o.stream_head;
     r->conf.retries = (unsigned)c->o.retries;
     r->conf.grace = c->o.grace;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

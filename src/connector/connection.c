@@ -122,6 +122,7 @@ static void dial(struct connection *c)
         .alpn = "argotunnel",
         .idle = 5 * NSEC_PER_SEC,
         .keepalive = NSEC_PER_SEC,
+        .streams_bidi = c->conf.streams_max,
         .datagrams = true,
         .pmtud = true,
     };

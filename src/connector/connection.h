@@ -35,6 +35,7 @@ struct connection_conf {
     const char *local_configuration; /* JSON for the edge, told by index 0; borrowed; or NULL */
     const struct addr *bind;         /* local address, or NULL */
     struct serve *serve;             /* what answers the edge's streams, on the same loop */
+    uint64_t streams_max;            /* that the edge may have open */
     unsigned retries;                /* cap of the back-off's exponent */
     nsec grace;                      /* drain after unregistering */
     struct mailbox *supervisor;      /* borrowed; gets connection_news */

@@ -59,6 +59,7 @@ static void start_connection(struct connector_worker *w, unsigned index)
         .bind = c->conf.bind.size > 0 ? &c->conf.bind : NULL,
         .local_configuration = c->conf.local_configuration,
         .serve = &w->serve,
+        .streams_max = c->conf.streams_max > 0 ? c->conf.streams_max : TUNNEL_STREAMS_MAX,
         .retries = c->conf.retries,
         .grace = c->conf.grace,
         .supervisor = loop_mailbox(c->loop),
@@ -158,6 +159,7 @@ static int worker_init(void *ctx, struct loop *loop)
         .connector = &conf->identity.connector,
         .warp = &conf->warp,
         .flows = &w->connector->flows,
+        .stream_head = conf->stream_head,
         .proxies = w->connector->proxies,
     };
     return serve_init(&w->serve, loop, &serve);

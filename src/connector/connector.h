@@ -18,6 +18,8 @@ struct connector_conf {
     const char *local_configuration; /* JSON for the edge; borrowed while the connector lives */
     struct warp_routing warp;
     const char *const *tags; /* field name, value, …, NULL; borrowed while the connector lives */
+    uint64_t streams_max;    /* that an edge may have open on one connection; 0 = limits.h */
+    nsec stream_head;        /* time for the head of one; 0 = limits.h */
     unsigned retries;
     nsec grace;
 };

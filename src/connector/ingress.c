@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
+#include "connector/access_policy.h"
 #include "connector/rule_extras.h"
 #include "crypto/keyfile.h"
 
@@ -32,6 +34,8 @@ void ingress_unref(struct ingress *i)
     for (size_t k = 0; k < i->count; k++) {
         regex_free(i->rules[k].regex);
         tls_creds_unref(i->rules[k].tls);
+        if (i->rules[k].access != NULL)
+            tls_creds_unref(i->rules[k].access->tls);
     }
     arena_done(&i->arena);
     free(i);
@@ -125,15 +129,12 @@ static int compile_path(struct rule *r, size_t index, struct fault *f)
     return fault_set(f, ERR_PARSE, "Rule #%zu has an invalid regex: %s", index + 1, inner.text);
 }
 
-static int check_access(const struct origin_request *r, struct fault *f)
+/* Before anything of the request is pointed to. */
+static int keep_rule_request(struct ingress *i, struct rule *r, const struct origin_request *kept,
+                             struct fault *f)
 {
-    const struct yaml_node *team = yaml_get(r->access, "teamName"),
-                           *audience = yaml_get(r->access, "audTag");
-    if (!r->access_required || audience == NULL || audience->first == NULL ||
-        (team != NULL && team->text.n > 0))
-        return 0;
-    return fault_set(f, ERR_PARSE,
-                     "access.TeamName cannot be blank when access.audTags are present");
+    int e = keep_request(&i->arena, &r->request, kept);
+    return e == 0 ? 0 : fault_set(f, e, "the rules take too much memory");
 }
 
 /* `kept` is the request that the rule's began with, or NULL. */
@@ -151,7 +152,9 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
     if (e == 0)
         e = rule_extras_settle(r, f);
     if (e == 0)
-        e = check_access(&r->request, f);
+        e = keep_rule_request(i, r, kept, f);
+    if (e == 0)
+        e = access_policy_make(&r->request, &i->arena, &r->access, f);
     if (e == 0)
         e = check_hostname(r, index, count, f);
     if (e == 0)
@@ -160,8 +163,7 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
         return e;
     if (slice_find(r->hostname, '*') == r->hostname.n)
         r->ascii = idna_ascii(r->hostname, &i->arena);
-    e = keep_request(&i->arena, &r->request, kept);
-    return e == 0 ? 0 : fault_set(f, e, "the rules take too much memory");
+    return 0;
 }
 
 /* ---- from a document ---- */
@@ -216,6 +218,7 @@ int ingress_from_yaml(const struct yaml_node *root, const char *where, struct in
     size_t count = 0;
     origin_request_defaults(&global);
     int e = origin_request_from_yaml(yaml_get(root, "originRequest"), where, &global, f);
+    global.access_is_global = true;
     if (e < 0)
         return e;
     if (list != NULL && list->kind != YAML_LIST && !yaml_is_null(list))
@@ -369,14 +372,52 @@ static int load_rule(struct rule *r, struct fault *f)
     return e;
 }
 
-int ingress_load_tls(struct ingress *i, struct fault *f)
+/* Rules with the same roots share them: the system's store alone is a megabyte. */
+static int load_access(struct access_policy *p, const struct access_policy **last, struct fault *f)
+{
+    static const char *const ALPN[] = { "http/1.1", NULL };
+    struct tls_client_opts opts = { .system_roots = true, .verify = true, .alpn = ALPN };
+    char *ca = NULL;
+    int e = 0;
+    if (p == NULL || p->tls != NULL)
+        return 0;
+    if (*last != NULL && slice_eq((*last)->ca_pool, p->ca_pool)) {
+        p->tls = tls_creds_ref((*last)->tls);
+        return 0;
+    }
+    e = load_file(p->ca_pool, "access.caPool", CA_BYTES_MAX, false, &ca, &opts.ca_pem, f);
+    if (e == 0)
+        e = tls_creds_client(&opts, &p->tls, f);
+    free(ca);
+    *last = e == 0 ? p : *last;
+    return e;
+}
+
+/* Where the reference would let everybody in, its users should hear that we do not. */
+static void warn_of_global_access(const struct ingress *i)
 {
     for (size_t k = 0; k < i->count; k++) {
-        if (!rule_has_tls(&i->rules[k]) || i->rules[k].tls != NULL)
+        if (i->rules[k].access == NULL || !i->rules[k].request.access_is_global)
             continue;
-        int e = load_rule(&i->rules[k], f);
+        log_warn("access stands above the rules: a token is wanted at each rule without an access "
+                 "of its own; cloudflared would ask for none",
+                 LU64("first_rule", k));
+        return;
+    }
+}
+
+int ingress_load_tls(struct ingress *i, struct fault *f)
+{
+    const struct access_policy *last = NULL;
+    for (size_t k = 0; k < i->count; k++) {
+        int e = 0;
+        if (rule_has_tls(&i->rules[k]) && i->rules[k].tls == NULL)
+            e = load_rule(&i->rules[k], f);
+        if (e == 0)
+            e = load_access(i->rules[k].access, &last, f);
         if (e < 0)
             return e;
     }
+    warn_of_global_access(i);
     return 0;
 }

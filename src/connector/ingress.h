@@ -36,6 +36,7 @@ struct origin_request {
     struct slice host_header, server_name, ca_pool, proxy_type, proxy_address;
     int64_t proxy_port;
     bool access_required;
+    bool access_is_global;                     /* it stands above the rules */
     const struct yaml_node *access, *ip_rules; /* as written; of the rules' own arena in the end */
 };
 
@@ -48,8 +49,9 @@ struct rule {
     struct regex *regex; /* or NULL */
     struct service service;
     struct origin_request request;
-    struct tls_creds *tls;      /* of a TLS origin, made when the rules are; or NULL */
-    struct rule_extras *extras; /* what the reference does not have; or NULL */
+    struct tls_creds *tls;        /* of a TLS origin, made when the rules are; or NULL */
+    struct rule_extras *extras;   /* what the reference does not have; or NULL */
+    struct access_policy *access; /* who wants a token for it, or NULL */
 };
 
 struct ingress;
@@ -76,7 +78,8 @@ size_t ingress_match_request(const struct ingress *i, const struct request *q, s
 /* Whether a host (with or without a port) is the connector's own, which no rule may catch: its
  * management service, index -1 of the reference. */
 bool ingress_is_internal(struct slice host);
-/* Loads what TLS origins need (CA pools), so that rules can be checked without touching files. */
+/* Loads what TLS origins and issuers of tokens need (CA pools), so that rules can be checked
+ * without touching files. */
 int ingress_load_tls(struct ingress *i, struct fault *fault) __attribute__((warn_unused_result));
 
 /* service.c. `fault` has the reference's words. */

@@ -97,7 +97,7 @@ static int take_access(const struct yaml_node *n, const char *where, struct orig
         return refuse(f, where, n, "a map is wanted");
     /* A rule's key replaces the global one as a whole. */
     r->access = n;
-    r->access_required = false;
+    r->access_required = r->access_is_global = false;
     if (required != NULL && !yaml_is_null(required) && yaml_bool(required, &r->access_required) < 0)
         return refuse(f, where, required, "true or false is wanted");
     return 0;

@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "codec/uri.h"
+#include "connector/access.h"
+#include "connector/access_keys.h"
 #include "connector/builtin.h"
 #include "connector/byte_service.h"
 #include "connector/edge_rpc.h"
@@ -60,13 +62,14 @@ static int set_upgrade(struct exchange *ex)
     return fields_set(&ex->request.fields, SLICE("Sec-Websocket-Version"), SLICE("13"));
 }
 
-static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *rule)
+static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *rule,
+                       struct ingress *rules)
 {
     struct origin_call_opts opts = {
         .no_chunked = rule->request.no_chunked,
         .rule = rule,
         .host = ex->request.host,
-        .keep = ingress_ref(s->ingress),
+        .keep = ingress_ref(rules),
         .release = release_ingress,
     };
     origin_target_tune(&opts.target, &rule->request);
@@ -80,7 +83,7 @@ static void ask_origin(struct serve *s, struct exchange *ex, const struct rule *
     if (r == 0)
         r = rewrite_request(ex, rule->extras, opts.host);
     if (r < 0) {
-        ingress_unref(s->ingress);
+        ingress_unref(rules);
         exchange_fail(ex, r == ERR_PARSE ? r : ERR_LIMIT, HOP_CONNECTOR,
                       r == ERR_PARSE ? "what the visitor sent cannot be rewritten by the rule"
                                      : "the request's head is too large");
@@ -104,25 +107,34 @@ static struct slice decoded_path(struct exchange *ex)
     return slice_of(copy.p, n);
 }
 
-/* A rule that wants a token of Access (docs/protocol.md §12). Tokens cannot be checked here yet, so
- * nothing passes: neither what has none nor what shows one. True when the exchange is answered. */
-static bool stop_at_access(struct exchange *ex, const struct rule *rule)
-{
-    if (!rule->request.access_required)
-        return false;
-    if (fields_get(&ex->request.fields, SLICE("Cf-Access-Jwt-Assertion")) == NULL)
-        builtin_status(ex, 403);
-    else
-        exchange_fail(ex, ERR_UNSUPPORTED, HOP_CONNECTOR,
-                      "error while processing middleware handler AccessJWTValidator: this "
-                      "connector cannot verify tokens yet");
-    return true;
-}
-
 static void edit_builtin(struct exchange *ex, const struct rule *rule)
 {
     if (rewrite_response(ex, rule->extras, ex->request.host) < 0)
         exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, REWRITE_FAILED);
+}
+
+void serve_admitted(struct serve *s, struct exchange *ex, const struct rule *rule,
+                    struct ingress *rules)
+{
+    switch (rule->service.kind) {
+    case SERVICE_HTTP:
+    case SERVICE_UNIX:
+        ask_origin(s, ex, rule, rules);
+        break;
+    case SERVICE_STATUS:
+        builtin_status(ex, rule->service.status);
+        edit_builtin(ex, rule);
+        break;
+    case SERVICE_HELLO:
+        builtin_hello(ex);
+        edit_builtin(ex, rule);
+        break;
+    case SERVICE_TCP:
+    case SERVICE_BASTION:
+    case SERVICE_SOCKS:
+        byte_service_attach(s, ex, rule);
+        break;
+    }
 }
 
 static void route(void *ctx, struct exchange *ex, enum connect_type type)
@@ -147,27 +159,8 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
               LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
               LU64("rule", index), LSLICE("service", rule->service.text));
     ex->at.routed = loop_now(s->loop);
-    if (stop_at_access(ex, rule))
-        return;
-    switch (rule->service.kind) {
-    case SERVICE_HTTP:
-    case SERVICE_UNIX:
-        ask_origin(s, ex, rule);
-        break;
-    case SERVICE_STATUS:
-        builtin_status(ex, rule->service.status);
-        edit_builtin(ex, rule);
-        break;
-    case SERVICE_HELLO:
-        builtin_hello(ex);
-        edit_builtin(ex, rule);
-        break;
-    case SERVICE_TCP:
-    case SERVICE_BASTION:
-    case SERVICE_SOCKS:
-        byte_service_attach(s, ex, rule);
-        break;
-    }
+    if (access_admit(s, ex, rule))
+        serve_admitted(s, ex, rule, s->ingress);
 }
 
 static void done(void *ctx, const struct exchange *ex)
@@ -199,13 +192,16 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .proxies = conf->proxies,
     };
     s->origins = origin_pool_new(loop);
+    s->access_keys = access_keys_new(s);
     (void)uuid_text(conf->connector, s->connector);
     tunnel_server_group_init(&s->streams, loop, s);
     s->streams.route = route;
     s->streams.done = done;
     s->streams.rpc = rpc;
+    if (conf->stream_head > 0)
+        s->streams.head = conf->stream_head;
     list_init(&s->rpcs);
-    return s->origins != NULL ? 0 : ERR_NOMEM;
+    return s->origins != NULL && s->access_keys != NULL ? 0 : ERR_NOMEM;
 }
 
 void serve_done(struct serve *s)
@@ -214,7 +210,9 @@ void serve_done(struct serve *s)
         return;
     tunnel_server_abort(&s->streams);
     edge_rpc_abort(s);
+    access_keys_abort(s->access_keys);
     loop_turn(s->loop, 0); /* the exchanges' right sides let go of their origins */
+    access_keys_free(s->access_keys);
     origin_pool_free(s->origins);
     ingress_unref(s->ingress);
     s->loop = NULL;

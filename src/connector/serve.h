@@ -8,6 +8,7 @@
 #include "connector/warp.h"
 #include "tunnel/server.h"
 
+struct access_keys;
 struct origin_pool;
 struct origin_proxies;
 
@@ -22,6 +23,7 @@ struct serve {
     struct loop *loop;
     struct ingress *ingress; /* counted; replaced as a whole */
     struct origin_pool *origins;
+    struct access_keys *access_keys;
     struct metric_set *metrics;
     const char *const *tags;         /* field name, value, …, NULL: sent to origins; borrowed */
     const struct warp_routing *warp; /* borrowed */
@@ -40,6 +42,7 @@ struct serve_conf {
     const struct warp_routing *warp;
     struct flow_limit *flows;
     const struct origin_proxies *proxies; /* or NULL */
+    nsec stream_head;                     /* time for a stream's head; 0 = limits.h */
 };
 
 /* ERR_NOMEM. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/log.h"
 
 static void accept_run(struct task *t);
@@ -79,7 +80,11 @@ static int open_quic(struct edge_worker *w, struct fault *fault)
 {
     struct edge *e = w->edge;
     struct quic_listen_opts opts = {
-        .conf = { .creds = e->quic_creds, .alpn = "argotunnel", .datagrams = true, .pmtud = true },
+        .conf = { .creds = e->quic_creds,
+                  .alpn = "argotunnel",
+                  .streams_bidi = TUNNEL_CONNECTOR_STREAMS_MAX,
+                  .datagrams = true,
+                  .pmtud = true },
         .worker = w->index,
         .workers = e->conf.workers,
         .peers = e->mailboxes,

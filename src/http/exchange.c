@@ -50,6 +50,14 @@ void exchange_attach(struct exchange *ex, struct task *right)
     ex->sides |= SIDE_BIT(EX_RIGHT);
 }
 
+void exchange_detach(struct exchange *ex)
+{
+    assert(!exchange_has_left(ex, EX_RIGHT));
+    assert(!exchange_has_left(ex, EX_LEFT));
+    ex->right = NULL;
+    ex->sides &= ~SIDE_BIT(EX_RIGHT);
+}
+
 size_t body_put(struct body *b, struct buf *from, size_t max)
 {
     assert(!b->ended);

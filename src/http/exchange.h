@@ -111,6 +111,9 @@ void exchange_take_ray(struct exchange *ex, struct slice ray);
 
 /* Attaches a right side: it will leave too. */
 void exchange_attach(struct exchange *ex, struct task *right);
+/* The right side gives its place to another, which may be attached now; it has done nothing to the
+ * bodies. */
+void exchange_detach(struct exchange *ex);
 
 static inline void exchange_wake_left(struct exchange *ex)
 {

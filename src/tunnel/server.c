@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "tunnel/metadata.h"
 
@@ -13,6 +14,8 @@ enum server_state { TS_HEAD, TS_EXCHANGE, TS_OVER };
 struct tunnel_server {
     struct list node;
     struct task task;
+    struct deadline deadline; /* of a head that did not come in one piece */
+    size_t head_bytes;        /* what the group counts of it */
     struct tunnel_server_group *group;
     struct stream *s;
     struct buf in;  /* the head, and what came with it */
@@ -29,7 +32,11 @@ static void server_run(struct task *t);
 
 void tunnel_server_group_init(struct tunnel_server_group *g, struct loop *loop, void *ctx)
 {
-    *g = (struct tunnel_server_group){ .loop = loop, .ctx = ctx };
+    *g = (struct tunnel_server_group){
+        .loop = loop,
+        .ctx = ctx,
+        .head = TUNNEL_HEAD_MS * NSEC_PER_MSEC,
+    };
     list_init(&g->open);
 }
 
@@ -41,6 +48,13 @@ static void reap(struct reaper *r)
     free(t);
 }
 
+/* What a stream holds of a head that is not whole, in the sum of its group. */
+static void count_head(struct tunnel_server *t, size_t bytes)
+{
+    t->group->head_bytes += bytes - t->head_bytes;
+    t->head_bytes = bytes;
+}
+
 /* why < 0: the stream is reset; 0: it was finished. */
 static void server_end(struct tunnel_server *t, int why)
 {
@@ -48,6 +62,8 @@ static void server_end(struct tunnel_server *t, int why)
     if (t->state == TS_OVER)
         return;
     t->state = TS_OVER;
+    count_head(t, 0);
+    deadline_clear(&t->deadline);
     if (ex != NULL) {
         t->ex = NULL;
         ex->at.done = loop_now(t->group->loop);
@@ -122,6 +138,8 @@ static void begin(struct tunnel_server *t, enum connect_type type)
 {
     struct exchange *ex = t->ex;
     t->state = TS_EXCHANGE;
+    count_head(t, 0);
+    deadline_clear(&t->deadline);
     t->up_left = ex->request.framing == FRAMING_LENGTH ? ex->request.length
                  : ex->request.framing == FRAMING_NONE && ex->request.upgrade == UPGRADE_NONE
                      ? 0
@@ -300,6 +318,20 @@ static void exchange_step(struct tunnel_server *t)
     }
 }
 
+/* The head is not whole: 0 when it may still come. */
+static int wait_for_head(struct tunnel_server *t)
+{
+    struct tunnel_server_group *g = t->group;
+    if (deadline_take(&t->deadline))
+        return ERR_TIMEOUT;
+    count_head(t, buf_len(&t->in));
+    if (g->head_bytes > TUNNEL_HEADS_BYTES_MAX)
+        return ERR_LIMIT;
+    if (!deadline_is_set(&t->deadline))
+        deadline_set(&t->deadline, &t->task, loop_now(g->loop) + g->head);
+    return 0;
+}
+
 static void server_run(struct task *task)
 {
     struct tunnel_server *t = container_of(task, struct tunnel_server, task);
@@ -307,8 +339,13 @@ static void server_run(struct task *task)
         int r = head_step(t);
         if (r == ERR_AGAIN)
             r = stream_read(t->s, &t->in, READ_STEP_BYTES);
-        if (r == ERR_AGAIN || r == ERR_CLOSED)
+        if (r == ERR_CLOSED)
             return;
+        if (r == ERR_AGAIN) {
+            r = wait_for_head(t);
+            if (r == 0)
+                return;
+        }
         if (r < 0) {
             server_end(t, r == ERR_EOF ? ERR_CUT : r);
             return;

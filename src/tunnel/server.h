@@ -18,6 +18,8 @@ struct tunnel_server_group {
      * out). NULL = RPC is refused. */
     void (*rpc)(void *ctx, struct stream *s, struct buf *early);
     struct task *owner; /* woken when a stream ends; may be NULL */
+    nsec head;          /* time for a head; 0 = TUNNEL_HEAD_MS */
+    size_t head_bytes;  /* of heads that are not whole, all together */
     size_t count;       /* streams open */
     struct list open;
 };

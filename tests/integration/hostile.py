@@ -202,3 +202,26 @@ def is_closed(s, seconds=30):
     except TimeoutError:
         return False
     return True
+
+
+class within:
+    """Holds programs to a bound: at no moment of the block may one use so much more memory than at its start."""
+
+    def __init__(self, size, *programs):
+        self.size, self.programs = size, programs
+
+    def peak(self, program):
+        with open(f"/proc/{program.process.pid}/status") as f:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", f.read()).group(1)) * 1024
+
+    def __enter__(self):
+        for program in self.programs:
+            with open(f"/proc/{program.process.pid}/clear_refs", "w") as f:
+                f.write("5")  # the peak counts from now on
+        self.before = [rss(program) for program in self.programs]
+
+    def __exit__(self, kind, *rest):
+        if kind is None:
+            for program, before in zip(self.programs, self.before):
+                more = self.peak(program) - before
+                assert more < self.size, f"{more >> 20} MiB more than before"
