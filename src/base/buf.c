@@ -275,6 +275,21 @@ size_t buf_move(struct buf *to, struct buf *from, size_t max)
     return moved;
 }
 
+int buf_share(struct buf *to, const struct buf *from, struct slice part)
+{
+    if (part.n > buf_room(to))
+        return ERR_LIMIT;
+    if (part.n == 0)
+        return 0;
+    const struct seg *s = buf_seg(from, 0);
+    assert(part.p >= s->p && part.p + part.n <= s->p + s->n);
+    struct seg piece = { .chunk = chunk_ref(s->chunk), .p = s->p + (part.p - s->p), .n = part.n };
+    int r = push_seg(to, piece);
+    if (r < 0)
+        chunk_unref(piece.chunk);
+    return r;
+}
+
 void buf_drop(struct buf *b, size_t n)
 {
     if (n > b->len)

@@ -73,6 +73,11 @@ void buf_commit_iov(struct buf *b, size_t n);
  * Returns how many. */
 size_t buf_move(struct buf *to, struct buf *from, size_t max);
 
+/* Appends a part of the first segment of `from` by reference; `from` keeps it. The caller sees to
+ * it that few bytes do not hold on to many chunks. 0, ERR_LIMIT past the bound, ERR_NOMEM. */
+int buf_share(struct buf *to, const struct buf *from, struct slice part)
+    __attribute__((warn_unused_result));
+
 /* Drops n bytes (at most all) from the front. */
 void buf_drop(struct buf *b, size_t n);
 

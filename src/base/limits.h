@@ -38,6 +38,15 @@
 #define QUIC_HANDSHAKES_MAX          4096  /* not yet complete: past it a Retry is demanded */
 #define QUIC_IDLE_MS                 30000 /* six times what connectors announce */
 
+/* HTTP/2 */
+#define H2_STREAM_WINDOW_BYTES (256 * 1024) /* credit of a stream: what one slow reader holds */
+#define H2_CONN_WINDOW_BYTES   (4 * 1024 * 1024) /* credit of a connection: given back at arrival */
+#define H2_STREAMS_MAX         256               /* that a peer may have open */
+#define H2_CONTINUATIONS_MAX   32   /* frames of one header block: 512 KiB of the smallest size */
+#define H2_QUEUE_MAX           1000 /* control frames waiting to be sent: past it nothing is read */
+#define H2_ABUSE_BURST         10000 /* points: a thousand resets, or five thousand pings */
+#define H2_ABUSE_RATE          1000  /* points forgiven in a second */
+
 /* Cap'n Proto (codec/capnp.h) */
 #define CAPNP_MESSAGE_BYTES_MAX (1024 * 1024) /* one message; configurations are the largest */
 #define CAPNP_SEGMENTS_MAX      513           /* what the reference takes */

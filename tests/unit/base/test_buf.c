@@ -64,6 +64,29 @@ TEST(a_move_shares_chunks_and_keeps_what_did_not_fit)
     chunk_pool_free(pool);
 }
 
+TEST(a_part_that_is_shared_outlives_where_it_came_from)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf from, to;
+    buf_init(&from, pool, 100);
+    buf_init(&to, pool, 6);
+    CHECK_OK(buf_put(&from, SLICE("hello, tunnel")));
+    CHECK_OK(buf_share(&to, &from, slice_sub(buf_front(&from), 7, 6)));
+    CHECK(buf_len(&from) == 13 && chunk_pool_used(pool) == 1);
+    CHECK_ERR(ERR_LIMIT, buf_share(&to, &from, slice_sub(buf_front(&from), 0, 1)));
+    /* What is appended later must not run over the part that is shared. */
+    CHECK_OK(buf_put(&from, SLICE("!")));
+    buf_drop(&to, 1);
+    CHECK_OK(buf_put(&to, SLICE("?")));
+    CHECK(buf_len(&from) == 14);
+    buf_done(&from);
+    char text[6];
+    CHECK(buf_copy(&to, 0, text, 6) == 6 && memcmp(text, "unnel?", 6) == 0);
+    buf_done(&to);
+    CHECK(chunk_pool_used(pool) == 0);
+    chunk_pool_free(pool);
+}
+
 TEST(neighbouring_pieces_of_one_chunk_join_again)
 {
     struct chunk_pool *pool = chunk_pool_new();
@@ -178,6 +201,7 @@ TEST(an_arena_is_bounded_and_undoes_last_first)
 
 TESTS(RUN(bytes_come_out_in_the_order_they_went_in), RUN(a_put_past_the_bound_changes_nothing),
       RUN(a_move_shares_chunks_and_keeps_what_did_not_fit),
+      RUN(a_part_that_is_shared_outlives_where_it_came_from),
       RUN(neighbouring_pieces_of_one_chunk_join_again), RUN(small_reads_share_a_large_chunk),
       RUN(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back),
       RUN(a_chunk_outlives_its_pool), RUN(an_arena_is_bounded_and_undoes_last_first))
