@@ -16,7 +16,7 @@
 
 /* Exchange */
 #define EXCHANGE_ARENA_BYTES_MAX                                                                   \
-    (512 * 1024)                   /* both heads, parsed and serialised, and what belongs to them */
+    (512 * 1024) /* both heads, parsed and serialised, and what belongs to them */
 #define BODY_BYTES_MAX (128 * 1024) /* held between left and right in each direction */
 
 /* Streams and transports */

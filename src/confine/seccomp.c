@@ -88,6 +88,8 @@ static int load(scmp_filter_ctx filter, int r)
 {
     if (r == 0)
         r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (r == 0) /* confine_start has set it; the first filter would not let it be set again */
+        r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
     if (r == 0) /* a binary search instead of a list */
         (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (r == 0)

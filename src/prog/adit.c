@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "codec/json.h"
 
 static const struct opt ROWS[] = {
 #define OPT(...) OPT_ROW(struct tunnel_options, __VA_ARGS__)
@@ -170,7 +171,8 @@ int main(int argc, char **argv)
     if (c == NULL || all == NULL)
         return 1;
     memcpy(all, argv, (size_t)argc * sizeof(char *));
-    arena_init(&c->arena, 64 * 1024 * 1024);
+    json_wipe_values();
+    arena_init_secret(&c->arena, 64 * 1024 * 1024);
     c->table =
         (struct opt_table){ .rows = ROWS, .count = ROW_COUNT, .values = &c->o, .sources = sources };
     opt_defaults(&c->table, &c->arena);

@@ -393,7 +393,7 @@ int edge_serve(const struct edge_options *o)
         return 1;
     s->o = o;
     s->dir.lock_fd = -1;
-    arena_init(&s->arena, 1024 * 1024);
+    arena_init_secret(&s->arena, 1024 * 1024);
     raise_limits();
     (void)umask(077);
     int r = server_open(s, &fault);
