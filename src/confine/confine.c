@@ -133,5 +133,7 @@ int confine_bound(struct confine *c, struct fault *fault)
         r = call_filter(c, confine_calls_bound, fault);
     if (r == 0)
         tell(c);
+    if (r == 0 && c->why_root[0] != 0)
+        log_warn("running as root", LSTR("why", c->why_root));
     return r;
 }

@@ -35,8 +35,9 @@ struct confine {
     size_t port_count;
 
     /* ---- what has come of it ---- */
-    char as[CONFINE_USER_BYTES]; /* whom root became; "" when nothing changed */
-    int landlock_abi;            /* 0 = off */
+    char as[CONFINE_USER_BYTES];     /* whom root became; "" when nothing changed */
+    char why_root[FAULT_TEXT_BYTES]; /* why it stays root though nobody asked for it */
+    int landlock_abi;                /* 0 = off */
     bool has_seccomp;
     char without[160]; /* what is missing, and why */
 };

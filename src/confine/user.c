@@ -15,13 +15,13 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "base/slice.h"
 #include "confine/confine_int.h"
 
-#define DEFAULT_USER  "adit"
-#define DIR_FILES_MAX 4096 /* far more than a data directory has: a wrong directory is not walked  \
-                            */
+#define DEFAULT_USER "adit"
+#define DIR_FILES_MAX                                                                              \
+    4096 /* far more than a data directory has: a wrong directory is not walked                    \
+          */
 
 struct identity {
     uid_t uid;
@@ -207,14 +207,15 @@ int confine_user(struct confine *c, bool keep_low_ports, struct fault *fault)
         return 0;
     }
     if (!is_named && !find_default(c->own_dir, &to)) {
-        log_warn("running as root: name a user with --user, or make one that is called adit");
+        (void)snprintf(c->why_root, sizeof c->why_root,
+                       "no user was named with --user, and there is none that is called adit");
         return 0;
     }
     if (to.uid != 0)
         r = take_dir(c, &to, fault);
     /* Whom nobody named is no reason not to serve. Before the change, nothing is lost. */
     if (r < 0 && !is_named) {
-        log_warn("running as root", LSTR("why", fault != NULL ? fault->text : ""));
+        (void)snprintf(c->why_root, sizeof c->why_root, "%s", fault != NULL ? fault->text : "");
         return 0;
     }
     if (r == 0)
