@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 
 #define BLOCK_BYTES_FIRST   2048
 #define BLOCK_BYTES_LARGEST 65536
@@ -27,15 +28,22 @@ void arena_init(struct arena *a, size_t bytes_max)
     *a = (struct arena){ .bytes_max = bytes_max };
 }
 
+void arena_init_secret(struct arena *a, size_t bytes_max)
+{
+    *a = (struct arena){ .bytes_max = bytes_max, .is_secret = true };
+}
+
 void arena_done(struct arena *a)
 {
     for (struct arena_undo *u = a->undo; u != NULL; u = u->next)
         u->undo(u->ptr);
     for (struct arena_block *b = a->blocks, *next; b != NULL; b = next) {
         next = b->next;
+        if (a->is_secret)
+            secret_wipe(b, b->size);
         free(b);
     }
-    arena_init(a, a->bytes_max);
+    *a = (struct arena){ .bytes_max = a->bytes_max, .is_secret = a->is_secret };
 }
 
 /* Opens a block with room for n bytes: twice the last one, so that the number of blocks stays

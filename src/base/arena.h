@@ -2,6 +2,7 @@
 /* Memory that is given back all at once: one arena for each connection and each exchange. Not for
  * bytes in motion (those are chunks, base/buf.h). One thread. Bounded: past `bytes_max` every
  * allocation fails. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,10 +15,13 @@ struct arena {
     uint8_t *at, *end;
     size_t bytes, bytes_max; /* taken from malloc so far, and the bound */
     struct arena_undo *undo;
+    bool is_secret; /* wiped when it is done */
 };
 
 /* Nothing is allocated until the first arena_alloc. */
 void arena_init(struct arena *a, size_t bytes_max);
+/* The same, for tokens and keys: arena_done leaves nothing of them. */
+void arena_init_secret(struct arena *a, size_t bytes_max);
 
 /* Runs what arena_defer left, last first, and frees everything. Safe on a zeroed or finished arena.
  */

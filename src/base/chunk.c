@@ -1,8 +1,9 @@
 #include "base/chunk.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
+
+#include "base/secret.h"
 
 #define FREE_LARGE_MAX 64   /* 1 MiB a worker stays at hand; more goes back to malloc */
 #define FREE_SMALL_MAX 512  /* 1 MiB */
@@ -15,7 +16,8 @@ struct chunk_pool {
     uint8_t *rest_at;
     size_t made;                      /* chunks alive, free ones included; owner thread */
     _Atomic(struct chunk *) returned; /* pushed by other threads, taken all at once by the owner */
-    _Atomic size_t holders;           /* the owner, and every chunk that is not free */
+    bool is_secret;
+    _Atomic size_t holders; /* the owner, and every chunk that is not free */
 };
 
 /* Which pool belongs to the running thread: tells a local return from one that must cross threads.
@@ -41,6 +43,16 @@ struct chunk_pool *chunk_pool_new(void)
     atomic_init(&pool->holders, 1);
     thread_pool = pool;
     return pool;
+}
+
+void chunk_pool_keep_secrets(struct chunk_pool *pool)
+{
+    pool->is_secret = true;
+}
+
+bool chunk_pool_has_secrets(const struct chunk_pool *pool)
+{
+    return pool->is_secret;
 }
 
 static bool is_small(const struct chunk *c)
@@ -168,6 +180,8 @@ void chunk_unref(struct chunk *c)
     if (before != 1)
         return;
     struct chunk_pool *pool = c->home;
+    if (pool->is_secret)
+        secret_wipe(c->data, c->size);
     if (pool == thread_pool)
         keep(pool, c);
     else

@@ -4,6 +4,7 @@
  * it without a lock. Bytes that have been handed to a transport are never written again, so
  * references can be shared. */
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,11 @@ struct chunk {
 
 /* The pool of the calling thread's loop. Aborts when memory is short. */
 struct chunk_pool *chunk_pool_new(void);
+
+/* From now on each chunk is wiped when its last reference goes: secrets pass through the pool.
+ * Before its first chunk. */
+void chunk_pool_keep_secrets(struct chunk_pool *pool);
+bool chunk_pool_has_secrets(const struct chunk_pool *pool);
 
 /* The pool's owner lets go; the pool itself goes with its last chunk, so chunks may outlive their
  * worker. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 
 #define CAP_FIRST 256
 
@@ -15,7 +16,7 @@ void strb_init(struct strb *s, size_t bytes_max)
 
 void strb_done(struct strb *s)
 {
-    free(s->p);
+    secret_free(s->p, s->n);
     strb_init(s, s->max);
 }
 
@@ -33,7 +34,7 @@ static bool grow(struct strb *s, size_t n)
     size_t cap = s->cap > 0 ? s->cap * 2 : CAP_FIRST;
     while (cap <= s->n + n)
         cap *= 2;
-    char *p = realloc(s->p, cap);
+    char *p = secret_grow(s->p, s->n, cap);
     if (p == NULL) {
         s->err = ERR_NOMEM;
         return false;

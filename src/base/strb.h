@@ -1,6 +1,7 @@
 #pragma once
 /* A growing text with a bound, for everything that is built and then sent or printed whole. Errors
- * stick: append freely and test `err` once. One thread. */
+ * stick: append freely and test `err` once. Wiped when it is done: tokens are built in it. One
+ * thread. */
 #include <stddef.h>
 #include <stdint.h>
 

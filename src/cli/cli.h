@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "conf/opt.h"
+#include "confine/confine.h"
 #include "connector/ingress.h"
 #include "model/tunnel_token.h"
 
@@ -15,6 +16,12 @@ struct tunnel_options {
 #undef OPT
 };
 
+/* The edge of this machine, by its data directory. */
+struct local_edge {
+    const char *dir;
+    struct slice tunnel, local; /* addresses */
+};
+
 struct cli {
     struct arena arena;
     struct tunnel_options o;
@@ -22,6 +29,12 @@ struct cli {
     struct yaml_node *file; /* of --config or the first config.yml found; NULL = none */
     const char *file_path;
     struct fault fault;
+    struct local_edge local; /* once it was looked for: files may be out of reach later */
+    bool is_local_known;
+    int local_result;
+    struct confine confine;
+    struct slice ca_pem;   /* of --cacert, or of the edge of this machine */
+    struct fault ca_fault; /* why the latter could not be read */
 };
 
 /* "adit: …" on standard error. Returns 1. */
@@ -40,13 +53,12 @@ int cli_read_file(struct cli *c, const char *path, bool secret, struct slice *re
 /* Rules from the file, or from the single-origin flags; NULL in *ret when neither says anything. */
 int cli_ingress(struct cli *c, struct ingress **ret) __attribute__((warn_unused_result));
 
-/* The edge of this machine, by its data directory. */
-struct local_edge {
-    const char *dir;
-    struct slice tunnel, local; /* addresses */
-};
 /* ERR_NOTFOUND when none runs here. */
 int cli_local_edge(struct cli *c, struct local_edge *ret) __attribute__((warn_unused_result));
+
+/* Gives up what serving does not need. Every file must have been read, and no thread be started.
+ * `ingress` may be NULL. */
+int cli_confine(struct cli *c, const struct ingress *ingress) __attribute__((warn_unused_result));
 
 /* commands */
 int cmd_tunnel(struct cli *c, int argc, char **argv); /* quick tunnel */

@@ -114,15 +114,13 @@ static int take_trust(struct run *r, const struct credential *cred)
 {
     struct cli *c = r->cli;
     struct local_edge local;
-    struct slice pem = { 0 };
-    const char *path = c->o.cacert[0] != 0 ? c->o.cacert : NULL;
-    if (path == NULL && cred->has_pin)
+    if (c->o.cacert[0] == 0 && cred->has_pin)
         return quic_creds_client_pin(cred->pin, &r->conf.creds, &c->fault);
-    if (path == NULL && cli_local_edge(c, &local) == 0)
-        path = arena_fmt(&c->arena, "%s/ca.pem", local.dir);
-    if (path != NULL && cli_read_file(c, path, false, &pem) < 0)
+    if (c->ca_pem.n == 0 && cli_local_edge(c, &local) == 0) {
+        c->fault = c->ca_fault;
         return c->fault.code;
-    return quic_creds_client(pem, &r->conf.creds, &c->fault);
+    }
+    return quic_creds_client(c->ca_pem, &r->conf.creds, &c->fault);
 }
 
 /* ---- what is announced ---- */
@@ -285,8 +283,6 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
         return fault_set(&c->fault, e, "the event loop could not be made");
     e = watch_signals(r);
     if (e == 0)
-        e = take_edges(r, cred);
-    if (e == 0)
         e = take_trust(r, cred);
     if (e == 0)
         e = take_identity(r, cred);
@@ -297,6 +293,10 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e == 0)
         e = local_http_open(&r->http, r->loop, c->o.metrics, hostname, &r->conf.identity.connector,
                             &c->fault);
+    if (e == 0)
+        e = confine_bound(&c->confine, &c->fault);
+    if (e == 0)
+        e = take_edges(r, cred);
     if (e < 0)
         return e;
     r->conf.ingress = ingress;

@@ -164,10 +164,20 @@ static int read_addresses(struct cli *c, const char *dir, struct local_edge *ret
     return ret->tunnel.n > 0 && ret->local.n > 0 && is_running(c, dir) ? 0 : ERR_NOTFOUND;
 }
 
-int cli_local_edge(struct cli *c, struct local_edge *ret)
+static int find_local_edge(struct cli *c)
 {
     if (c->o.data_dir[0] != 0)
-        return read_addresses(c, c->o.data_dir, ret);
-    int r = read_addresses(c, "./var", ret);
-    return r == 0 ? 0 : read_addresses(c, "/var/lib/adit", ret);
+        return read_addresses(c, c->o.data_dir, &c->local);
+    int r = read_addresses(c, "./var", &c->local);
+    return r == 0 ? 0 : read_addresses(c, "/var/lib/adit", &c->local);
+}
+
+int cli_local_edge(struct cli *c, struct local_edge *ret)
+{
+    if (!c->is_local_known)
+        c->local_result = find_local_edge(c);
+    c->is_local_known = true;
+    if (c->local_result == 0)
+        *ret = c->local;
+    return c->local_result;
 }

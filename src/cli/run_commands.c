@@ -6,6 +6,7 @@
 #include "cli/account.h"
 #include "cli/http_call.h"
 #include "codec/uri.h"
+#include "net/resolve.h"
 
 #define TOKEN_BYTES_MAX 65536
 #define QUICK_TIMEOUT   (15 * NSEC_PER_SEC)
@@ -75,22 +76,17 @@ static int quick_service(struct cli *c, const char **ret, bool *ret_guessed)
     return *ret != NULL ? 0 : fault_set(&c->fault, ERR_NOMEM, "out of memory");
 }
 
-static int ask_quick(struct cli *c, struct credential *cred, const char **ret_hostname,
-                     const char **ret_url)
+static int ask_quick(struct cli *c, const char *service, bool is_guessed, struct credential *cred,
+                     const char **ret_hostname, const char **ret_url)
 {
     struct http_answer answer;
     json_t *json = NULL;
-    const char *service = NULL;
-    bool is_guessed;
-    int r = quick_service(c, &service, &is_guessed);
-    if (r < 0)
-        return r;
     struct slice base = slice_str(service);
     while (base.n > 0 && base.p[base.n - 1] == '/')
         base.n--;
     struct slice url = slice_str(arena_fmt(&c->arena, "%.*s/tunnel", SLICE_FMT(base)));
-    r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), QUICK_TIMEOUT, &c->arena, &answer,
-                  &c->fault);
+    int r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), QUICK_TIMEOUT, &c->arena,
+                      &answer, &c->fault);
     if (r == ERR_REFUSED && is_guessed)
         return no_edge(c);
     if (r < 0)
@@ -117,7 +113,8 @@ int cmd_tunnel(struct cli *c, int argc, char **argv)
     (void)argv;
     struct credential cred = { 0 };
     struct ingress *ingress = NULL;
-    const char *hostname = NULL, *url = NULL;
+    const char *hostname = NULL, *url = NULL, *service = NULL;
+    bool is_guessed = false;
     if (c->o.url[0] == 0 && !c->o.hello_world && !c->o.bastion && c->o.unix_socket[0] == 0) {
         (void)fault_set(&c->fault, ERR_INVALID,
                         "say what to expose, as in adit tunnel --url http://localhost:8000, or run "
@@ -126,7 +123,14 @@ int cmd_tunnel(struct cli *c, int argc, char **argv)
         (void)cli_complain(c);
         return EXIT_USAGE;
     }
-    if (cli_ingress(c, &ingress) < 0 || ask_quick(c, &cred, &hostname, &url) < 0) {
+    int r = cli_ingress(c, &ingress);
+    if (r == 0)
+        r = quick_service(c, &service, &is_guessed);
+    if (r == 0)
+        r = cli_confine(c, ingress);
+    if (r == 0)
+        r = ask_quick(c, service, is_guessed, &cred, &hostname, &url);
+    if (r < 0) {
         ingress_unref(ingress);
         return cli_complain(c);
     }
@@ -185,7 +189,12 @@ static int tunnel_id(struct cli *c, const char *ref, char id[static UUID_TEXT_BY
         return 0;
     }
     int r = account_open(c, &a);
-    return r == 0 ? account_id(c, &a, ref, id) : r;
+    /* A thread that looks up names must not be there before confinement. */
+    resolve_in_place(true);
+    if (r == 0)
+        r = account_id(c, &a, ref, id);
+    resolve_in_place(false);
+    return r;
 }
 
 static int find_credentials(struct cli *c, const char *id, const char **ret)
@@ -283,8 +292,12 @@ int cmd_run(struct cli *c, int argc, char **argv)
         /* It asks no origin: the edge is told of a request without values (§18.5). */
         r = ingress_single("http_status:503", &(struct origin_request){ 0 }, &ingress, &c->fault);
     }
-    if (r < 0)
+    if (r == 0)
+        r = cli_confine(c, ingress);
+    if (r < 0) {
+        ingress_unref(ingress);
         return cli_complain(c);
+    }
     int status = cli_connect(c, &cred, NULL, ingress);
     ingress_unref(ingress);
     return status;

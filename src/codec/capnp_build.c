@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 #include "codec/capnp.h"
 
 #define WORD      8
@@ -28,7 +29,7 @@ static size_t extend(struct capnp_builder *b, size_t words)
         size_t cap = b->cap > 0 ? b->cap : CAP_FIRST;
         while (cap < b->n + n)
             cap *= 2;
-        uint8_t *p = realloc(b->p, cap);
+        uint8_t *p = secret_grow(b->p, b->n, cap);
         if (p == NULL) {
             b->err = ERR_NOMEM;
             return 0;
@@ -73,7 +74,7 @@ struct slice capnp_finish(struct capnp_builder *b)
 
 void capnp_builder_done(struct capnp_builder *b)
 {
-    free(b->p);
+    secret_free(b->p, b->n); /* a registration has the tunnel's secret */
     *b = (struct capnp_builder){ 0 };
 }
 

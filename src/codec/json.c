@@ -1,6 +1,10 @@
 #include "codec/json.h"
 
+#include <malloc.h>
+#include <stdlib.h>
+
 #include "base/err.h"
+#include "base/secret.h"
 
 static int load(struct slice text, size_t flags, json_t **ret, struct fault *fault)
 {
@@ -23,6 +27,16 @@ static int load(struct slice text, size_t flags, json_t **ret, struct fault *fau
     }
     *ret = value;
     return 0;
+}
+
+static void wipe_and_free(void *p)
+{
+    secret_free(p, p != NULL ? malloc_usable_size(p) : 0);
+}
+
+void json_wipe_values(void)
+{
+    json_set_alloc_funcs(malloc, wipe_and_free);
 }
 
 int json_parse(struct slice text, json_t **ret, struct fault *fault)

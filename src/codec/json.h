@@ -15,6 +15,8 @@ int json_parse(struct slice text, json_t **ret, struct fault *fault)
 /* The same, but of repeated keys the last one counts: for texts that Go programs read thus. */
 int json_parse_last_wins(struct slice text, json_t **ret, struct fault *fault)
     __attribute__((warn_unused_result));
+/* From now on what a value held is wiped when it goes. Once, before the first value. */
+void json_wipe_values(void);
 /* Appends the compact form; keys in the order of insertion. */
 void json_write(struct strb *to, const json_t *value);
 /* A string member as a borrowed slice; empty when it is absent or not a string. */

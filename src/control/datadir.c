@@ -42,6 +42,40 @@ static int make_dirs(const char *path, struct fault *fault)
     return 0;
 }
 
+/* Who may write here could have put keys of his own in place of ours, or taken them for a look.
+ * That others may look into the directory is its owner's choice: each secret in it has a mode of
+ * its own. */
+static int check_dir(const char *path, struct fault *fault)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return fault_set(fault, err_from_errno(errno), "%s: %s", path, strerror(errno));
+    if (st.st_uid != geteuid() && geteuid() != 0)
+        return fault_set(fault, ERR_DENIED,
+                         "the data directory %s is another user's; choose another with --data-dir",
+                         path);
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return fault_set(fault, ERR_DENIED,
+                         "others than its owner may write in the data directory %s: chmod 700 it",
+                         path);
+    return 0;
+}
+
+/* What is not read whole at the start, where file_read looks at the mode. */
+static int check_database(const char *path, struct fault *fault)
+{
+    static const char *const NAMES[] = { "adit.db", "adit.db-wal", "adit.db-shm" };
+    char file[DATADIR_PATH_BYTES];
+    struct stat st;
+    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++)
+        if (lstat(datadir_file(path, NAMES[i], file), &st) == 0 && (st.st_mode & 077) != 0)
+            return fault_set(fault, ERR_DENIED,
+                             "%s holds secrets, but others than its owner may read it: chmod 600 "
+                             "it",
+                             file);
+    return 0;
+}
+
 static int take_lock(struct datadir *d, struct fault *fault)
 {
     char file[DATADIR_PATH_BYTES], pid[32] = "";
@@ -197,6 +231,10 @@ int datadir_open(const char *path, const char *const *names, struct datadir *ret
     if (snprintf(d.path, sizeof d.path, "%s", path) >= (int)sizeof d.path - 32)
         return fault_set(fault, ERR_TOOLARGE, "the data directory's path is too long");
     int r = make_dirs(d.path, fault);
+    if (r == 0)
+        r = check_dir(d.path, fault);
+    if (r == 0)
+        r = check_database(d.path, fault);
     if (r == 0)
         r = take_lock(&d, fault);
     if (r == 0)

@@ -24,7 +24,8 @@ struct datadir {
 
 /* Makes what is missing and locks it: `lock` holds the process's number and is write-locked (fcntl,
  * F_OFD_SETLK) while an edge runs, so that others can ask without taking it. `names`: those of
- * the server's certificate, NULL-terminated. ERR_BUSY when another edge uses it. */
+ * the server's certificate, NULL-terminated. ERR_BUSY when another edge uses it; ERR_DENIED when
+ * others may write in it, or read a secret in it. */
 int datadir_open(const char *path, const char *const *names, struct datadir *ret,
                  struct fault *fault) __attribute__((warn_unused_result));
 /* Only reads the admin token and such, for `adit-edge cert`: no lock. ERR_NOTFOUND. */

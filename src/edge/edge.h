@@ -23,7 +23,8 @@ struct edge_conf {
     size_t visitors_max; /* of one worker; 0 = limits.h */
     /* Of visitors (http/h1_server.h); 0 = limits.h. */
     nsec visitor_head, visitor_idle, visitor_stall;
-    nsec drain; /* how long edge_drain lets exchanges go on */
+    void (*opened)(void); /* on each worker's thread, once its sockets are bound; or NULL */
+    nsec drain;           /* how long edge_drain lets exchanges go on */
 };
 
 struct edge_addrs {

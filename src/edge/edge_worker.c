@@ -148,6 +148,8 @@ int edge_worker_open(struct edge_worker *w, struct fault *fault)
         r = open_listener(w, "https", &e->addrs.https, &w->https, fault);
     if (r == 0)
         r = open_quic(w, fault);
+    if (r == 0 && e->conf.opened != NULL)
+        e->conf.opened();
     return r;
 }
 

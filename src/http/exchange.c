@@ -20,7 +20,10 @@ struct exchange *exchange_new(struct loop *loop, struct task *left)
     struct exchange *ex = calloc(1, sizeof *ex);
     if (ex == NULL)
         return NULL;
-    arena_init(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
+    if (chunk_pool_has_secrets(loop_chunks(loop)))
+        arena_init_secret(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
+    else
+        arena_init(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
     ex->loop = loop;
     ex->left = left;
     ex->sides = SIDE_BIT(EX_LEFT);

@@ -17,6 +17,13 @@ struct resolve {
     bool is_freed; /* while under way: the callback frees it */
 };
 
+static bool is_in_place;
+
+void resolve_in_place(bool is_on)
+{
+    is_in_place = is_on;
+}
+
 static void take(struct resolve *r, int status, const struct addrinfo *list)
 {
     for (const struct addrinfo *a = list; status == 0 && a != NULL && r->count < RESOLVE_ADDRS_MAX;
@@ -61,6 +68,11 @@ int resolve_start(struct loop *loop, struct slice name, uint16_t port, struct ta
     if (addr_parse_ip(name, port, &r->addrs[0]) == 0) {
         r->count = 1;
         r->result = 0;
+        task_wake(owner);
+    } else if (is_in_place) {
+        take(r, uv_getaddrinfo(loop_uv(loop), &r->request, NULL, host, service, &hints),
+             r->request.addrinfo);
+        uv_freeaddrinfo(r->request.addrinfo);
         task_wake(owner);
     } else if (uv_getaddrinfo(loop_uv(loop), &r->request, on_answer, host, service, &hints) < 0) {
         free(r);

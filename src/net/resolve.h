@@ -1,5 +1,7 @@
 #pragma once
 /* Names to addresses by the system's resolver, on libuv's pool. Loop thread only. */
+#include <stdbool.h>
+
 #include "net/addr.h"
 #include "net/loop.h"
 
@@ -14,5 +16,9 @@ int resolve_start(struct loop *loop, struct slice name, uint16_t port, struct ta
 /* ERR_AGAIN while under way; 0 with 1…max addresses in the resolver's order; ERR_RESOLVE;
  * ERR_NOTFOUND (the name does not exist). */
 int resolve_result(const struct resolve *r, struct addr *addrs, size_t max, size_t *ret_count);
+/* Look-ups that are started while this is on are over when resolve_start returns, and no pool is
+ * started for them: for what comes before the program confines itself, which binds only the threads
+ * that come later. Off at first. The program's only thread. */
+void resolve_in_place(bool is_on);
 /* Lets go, also while under way. NULL is accepted. */
 void resolve_free(struct resolve *r);

@@ -17,6 +17,8 @@ void tls_creds_unref(struct tls_creds *c)
         return;
     for (unsigned i = 0; i < c->alpn_count; i++)
         free(c->alpn[i].data);
+    if (c->tickets.data != NULL)
+        gnutls_memset(c->tickets.data, 0, c->tickets.size);
     gnutls_free(c->tickets.data);
     tls_cert_unref(c->own);
     if (c->priority != NULL)

@@ -217,7 +217,8 @@ int main(int argc, char **argv)
     struct program *p = calloc(1, sizeof *p);
     if (p == NULL)
         return 1;
-    arena_init(&p->arena, 4 * 1024 * 1024);
+    json_wipe_values();
+    arena_init_secret(&p->arena, 4 * 1024 * 1024);
     p->table = (struct opt_table){
         .rows = ROWS, .count = ROW_COUNT, .values = &p->options, .sources = p->sources
     };

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "codec/json.h"
 
 static const struct opt ROWS[] = {
 #define OPT(...) OPT_ROW(struct tunnel_options, __VA_ARGS__)
@@ -114,7 +115,17 @@ static int set_up_log(struct cli *c)
     return 0;
 }
 
-static int run(struct cli *c, int argc, char **argv)
+/* What is copied by now needs no longer be in the process list. */
+static void hide_secrets(int argc, char **argv)
+{
+    static const char *const FLAGS[] = { "token", "credentials-contents", "secret", "s", NULL };
+    static const char *const VARIABLES[] = { "TUNNEL_TOKEN", "TUNNEL_CRED_CONTENTS",
+                                             "TUNNEL_CREATE_SECRET", NULL };
+    confine_hide(argc, argv, FLAGS, VARIABLES);
+}
+
+/* `all` has argv as it was: the words behind flags move to the front of argv. */
+static int run(struct cli *c, int argc, char **argv, char **all)
 {
     static char version[] = "version";
     int count = 0;
@@ -129,6 +140,7 @@ static int run(struct cli *c, int argc, char **argv)
     }
     if (r == 0)
         r = opt_env(&c->table, &c->arena, &c->fault);
+    hide_secrets(argc, all);
     if (r == 0)
         r = cli_read_config(c);
     if (r == 0)
@@ -154,15 +166,19 @@ static int run(struct cli *c, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct cli *c = calloc(1, sizeof *c);
+    char **all = calloc((size_t)argc + 1, sizeof(char *));
     enum opt_source sources[ROW_COUNT];
-    if (c == NULL)
+    if (c == NULL || all == NULL)
         return 1;
-    arena_init(&c->arena, 64 * 1024 * 1024);
+    memcpy(all, argv, (size_t)argc * sizeof(char *));
+    json_wipe_values();
+    arena_init_secret(&c->arena, 64 * 1024 * 1024);
     c->table =
         (struct opt_table){ .rows = ROWS, .count = ROW_COUNT, .values = &c->o, .sources = sources };
     opt_defaults(&c->table, &c->arena);
-    int status = run(c, argc, argv);
+    int status = run(c, argc, argv, all);
     arena_done(&c->arena);
+    free(all);
     free(c);
     return status;
 }

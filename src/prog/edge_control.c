@@ -93,7 +93,7 @@ static void run_api(struct api_call *c, struct slice body)
     size_t question = slice_find(target, '?');
     struct arena arena;
     struct api_response answer;
-    arena_init(&arena, ARENA_BYTES_MAX);
+    arena_init_secret(&arena, ARENA_BYTES_MAX);
     struct api_request q = {
         .method = ex->request.method,
         .path = slice_sub(target, 0, question),
@@ -418,6 +418,7 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
     struct addr got;
     struct tcp_listen_opts opts = { .fd = -1 };
     c->loop = loop;
+    chunk_pool_keep_secrets(loop_chunks(loop)); /* tokens and secrets are asked for and told */
     c->mailbox = loop_mailbox(loop);
     task_init(&c->task, loop, control_run);
     h1_group_init(&c->clients, loop, &c->task, route_local, c);

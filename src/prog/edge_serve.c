@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -15,6 +16,7 @@
 #include "base/pages.h"
 #include "codec/http1_names.h"
 #include "codec/uri.h"
+#include "confine/confine.h"
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
 #include "prog/edge_control.h"
@@ -37,6 +39,7 @@ struct server {
     struct datadir dir;
     struct edge_control control;
     struct edge *edge;
+    struct confine confine;
     struct edge_addrs addrs;
     struct addr local;
     struct watch *signals;
@@ -303,6 +306,7 @@ static int start_edge(struct server *s, struct fault *fault)
         .visitor_idle = s->o->idle_timeout,
         .visitor_stall = s->o->stall_timeout,
         .drain = s->o->grace,
+        .opened = confine_thread,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
     int r = edge_control_open(&s->control, s->loop, &s->local, fault);
@@ -317,6 +321,20 @@ static int start_edge(struct server *s, struct fault *fault)
     take_advertised(s);
     edge_control_publish(&s->control);
     return write_addresses(s, fault);
+}
+
+/* Behind everything that is read, before the first thread. */
+static int confine(struct server *s, struct fault *fault)
+{
+    const struct addr *bound[] = { &s->addrs.http, &s->addrs.https, &s->local };
+    struct confine *k = &s->confine;
+    k->user = s->o->user;
+    k->own_dir = s->dir.path;
+    for (size_t i = 0; i < sizeof bound / sizeof bound[0]; i++)
+        if (bound[i]->size > 0)
+            k->ports[k->port_count++] = addr_port(bound[i]);
+    int r = confine_mode_of(s->o->sandbox, s->o->no_sandbox, &k->mode, fault);
+    return r == 0 ? confine_start(k, fault) : r;
 }
 
 static int server_open(struct server *s, struct fault *fault)
@@ -338,7 +356,11 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0)
         r = open_store(s, fault);
     if (r == 0)
+        r = confine(s, fault);
+    if (r == 0)
         r = start_edge(s, fault);
+    if (r == 0)
+        r = confine_bound(&s->confine, fault);
     return r;
 }
 
@@ -371,8 +393,9 @@ int edge_serve(const struct edge_options *o)
         return 1;
     s->o = o;
     s->dir.lock_fd = -1;
-    arena_init(&s->arena, 1024 * 1024);
+    arena_init_secret(&s->arena, 1024 * 1024);
     raise_limits();
+    (void)umask(077);
     int r = server_open(s, &fault);
     if (r == 0) {
         pages_forget_code();

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 
 /* Union tags of Message (rpc.capnp). */
 enum message_kind {
@@ -69,7 +70,7 @@ void rpc_free(struct rpc *r)
 {
     if (r == NULL)
         return;
-    free(r->frame);
+    secret_free(r->frame, r->frame_cap); /* a registration has the tunnel's secret */
     free(r);
 }
 
@@ -489,7 +490,7 @@ static int take_frame(struct rpc *r, struct buf *in)
     if (buf_len(in) < size)
         return size > in->max ? ERR_LIMIT : ERR_AGAIN;
     if (size > r->frame_cap) {
-        uint8_t *p = realloc(r->frame, size);
+        uint8_t *p = secret_grow(r->frame, r->frame_bytes, size);
         if (p == NULL)
             return ERR_NOMEM;
         r->frame = p;
