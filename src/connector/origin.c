@@ -12,6 +12,10 @@
 #define KEY_BYTES_MAX 512
 #define FAILURE_BYTES 256
 #define IDLE_MAX      1024 /* of all targets together */
+/* Beyond the number that is kept a connection stays for a moment: under load the next request takes
+ * it, and need not connect. */
+#define SURPLUS_NSEC     NSEC_PER_SEC
+#define IDLE_SURPLUS_MAX 16384
 
 struct origin_conn {
     struct list node; /* among the idle ones of its key */
@@ -40,7 +44,7 @@ struct idle_set {
     struct map_node node;
     struct list idle; /* the most recently used first */
     size_t count, users;
-    char key[KEY_BYTES_MAX];
+    uint8_t key[KEY_BYTES_MAX];
 };
 
 struct origin_pool {
@@ -86,27 +90,39 @@ void origin_pool_free(struct origin_pool *p)
 
 /* Two targets share connections when these agree. The credentials' address stands for what they
  * verify. */
-static int key_of(const struct origin_target *t, char key[static KEY_BYTES_MAX])
+static int key_of(const struct origin_target *t, uint8_t key[static KEY_BYTES_MAX], size_t *ret)
 {
-    int n = snprintf(key, KEY_BYTES_MAX, "%d|%.*s|%u|%p|%.*s", t->is_unix, SLICE_FMT(t->host),
-                     t->port, (void *)t->tls, SLICE_FMT(t->tls_name));
-    return n < KEY_BYTES_MAX ? 0 : ERR_TOOLARGE;
+    struct slice tls = slice_of(&t->tls, sizeof t->tls);
+    struct slice port = slice_of(&t->port, sizeof t->port);
+    struct slice kind = t->is_unix ? SLICE("u") : SLICE("t");
+    const struct slice parts[] = { kind, port, tls, t->host, slice_of("", 1), t->tls_name };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].n > KEY_BYTES_MAX - n)
+            return ERR_TOOLARGE;
+        if (parts[i].n > 0)
+            memcpy(key + n, parts[i].p, parts[i].n);
+        n += parts[i].n;
+    }
+    *ret = n;
+    return 0;
 }
 
 static struct idle_set *set_of(struct origin_pool *p, const struct origin_target *t)
 {
-    char key[KEY_BYTES_MAX];
-    if (key_of(t, key) < 0)
+    uint8_t key[KEY_BYTES_MAX];
+    size_t n;
+    if (key_of(t, key, &n) < 0)
         return NULL;
-    struct map_node *node = map_get(&p->sets, slice_str(key));
+    struct map_node *node = map_get(&p->sets, slice_of(key, n));
     if (node != NULL)
         return container_of(node, struct idle_set, node);
     struct idle_set *set = calloc(1, sizeof *set);
     if (set == NULL)
         return NULL;
-    memcpy(set->key, key, sizeof key);
+    memcpy(set->key, key, n);
     list_init(&set->idle);
-    set->node.key = slice_str(set->key);
+    set->node.key = slice_of(set->key, n);
     if (map_put(&p->sets, &set->node) < 0) {
         free(set);
         return NULL;
@@ -438,8 +454,9 @@ static void idle_run(struct task *t)
 
 void origin_keep(struct origin_conn *c)
 {
-    if (c->target.prelude.n > 0 || c->target.idle_max == 0 || c->set->count >= c->target.idle_max ||
-        c->pool->idle_count >= IDLE_MAX) {
+    bool is_surplus = c->set->count >= c->target.idle_max || c->pool->idle_count >= IDLE_MAX;
+    if (c->target.prelude.n > 0 || c->target.idle_max == 0 ||
+        c->pool->idle_count >= IDLE_SURPLUS_MAX) {
         stream_finish(c->stream);
         origin_close(c);
         return;
@@ -452,7 +469,10 @@ void origin_keep(struct origin_conn *c)
     c->pool->idle_count++;
     /* The target's views may end with the exchange: idle connections need none of them. */
     c->target.host = c->target.tls_name = (struct slice){ 0 };
-    if (c->target.idle_timeout > 0)
-        deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + c->target.idle_timeout);
+    nsec timeout = c->target.idle_timeout;
+    if (is_surplus && (timeout == 0 || timeout > SURPLUS_NSEC))
+        timeout = SURPLUS_NSEC;
+    if (timeout > 0)
+        deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + timeout);
     task_wake(&c->task);
 }
