@@ -70,8 +70,14 @@ size_t buf_reserve_iov(struct buf *b, size_t want, bool is_little, struct iovec 
 void buf_commit_iov(struct buf *b, size_t n);
 
 /* Moves up to `max` bytes from the front of `from` behind `to`, by reference, no more than fit.
- * Returns how many. */
+ * Returns how many: fewer than could be when memory is short for another segment. Who would then
+ * wait for room that is there already asks buf_is_stuck. */
 size_t buf_move(struct buf *to, struct buf *from, size_t max);
+/* Behind a buf_move of nothing, with a max that is not 0: whether memory was short. */
+static inline bool buf_is_stuck(const struct buf *to, const struct buf *from)
+{
+    return !buf_is_empty(from) && buf_room(to) > 0;
+}
 
 /* Appends a part of the first segment of `from` by reference; `from` keeps it. The caller sees to
  * it that few bytes do not hold on to many chunks. 0, ERR_LIMIT past the bound, ERR_NOMEM. */

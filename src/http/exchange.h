@@ -134,6 +134,11 @@ static inline size_t body_room(const struct body *b)
 /* Moves what fits of *from into the body and counts it. Returns bytes moved; the caller wakes the
  * other side. */
 size_t body_put(struct body *b, struct buf *from, size_t max);
+/* Behind a body_put of nothing: whether memory was short, so that nobody would wake us. */
+static inline bool body_is_stuck(const struct body *b, const struct buf *from)
+{
+    return buf_is_stuck(&b->held, from);
+}
 /* Nothing follows. */
 static inline void body_end(struct body *b)
 {

@@ -18,7 +18,10 @@ void h1_reader_init_until_close(struct h1_reader *r)
 static int read_length(struct h1_reader *r, struct buf *in, struct body *to)
 {
     size_t max = r->left < SIZE_MAX ? (size_t)r->left : SIZE_MAX;
-    r->left -= body_put(to, in, max);
+    size_t moved = body_put(to, in, max);
+    if (moved == 0 && max > 0 && body_is_stuck(to, in))
+        return ERR_NOMEM;
+    r->left -= moved;
     r->is_over = r->left == 0;
     return r->is_over ? 0 : ERR_AGAIN;
 }
@@ -62,7 +65,7 @@ static int read_chunked(struct h1_reader *r, struct buf *in, struct body *to, st
         size_t moved = body_put(to, in, max);
         http1_chunked_took(&r->chunked, moved);
         if (moved == 0)
-            return ERR_AGAIN;
+            return max > 0 && body_is_stuck(to, in) ? ERR_NOMEM : ERR_AGAIN;
     }
     return ERR_AGAIN;
 }
@@ -76,7 +79,8 @@ int h1_reader_run(struct h1_reader *r, struct buf *in, struct body *to, struct a
         return read_length(r, in, to);
     if (!r->until_close)
         return read_chunked(r, in, to, arena, trailers);
-    (void)body_put(to, in, SIZE_MAX);
+    if (body_put(to, in, SIZE_MAX) == 0 && body_is_stuck(to, in))
+        return ERR_NOMEM;
     return ERR_AGAIN;
 }
 
@@ -136,7 +140,8 @@ int h1_writer_run(struct h1_writer *w, struct body *from, const struct fields *t
         w->is_over = true;
         return write_end(trailers, out);
     }
-    (void)buf_move(out, &from->held, SIZE_MAX);
+    if (buf_move(out, &from->held, SIZE_MAX) == 0 && buf_is_stuck(out, &from->held))
+        return ERR_NOMEM;
     w->is_over = body_is_over(from);
     return 0;
 }

@@ -179,6 +179,8 @@ int h1_client_run(struct h1_client *c)
         take_body(c);
     for (unsigned step = 0; step < 8; step++) {
         int up = send_up(c);
+        if (up == ERR_NOMEM || up == ERR_LIMIT)
+            return up; /* ours: what the origin got of it may be half a chunk, and it waits */
         int r = fill(c);
         bool has_read = r == 0;
         if (r == ERR_AGAIN || r == 0) {

@@ -317,6 +317,8 @@ static int upload_step(struct h1_conn *c)
     if (is_upgraded(c)) {
         if (!ex->up.ended && body_put(&ex->up, &c->in, SIZE_MAX) > 0)
             exchange_wake_right(ex);
+        else if (!ex->up.ended && body_is_stuck(&ex->up, &c->in))
+            return ERR_NOMEM;
         if (!ex->up.ended && c->in_over && buf_is_empty(&c->in)) {
             body_end(&ex->up);
             exchange_wake_right(ex);

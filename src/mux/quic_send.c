@@ -134,14 +134,17 @@ static size_t vectors_of(const struct quic_stream *s, ngtcp2_vec *vec)
     return count;
 }
 
-static void took(struct quic_stream *s, size_t n, bool had_fin)
+/* What cannot be put among the unacknowledged would be sent once more, as something else. */
+static int took(struct quic_stream *s, size_t n, bool had_fin)
 {
-    (void)buf_move(&s->unacked, &s->unsent, n);
+    if (buf_move(&s->unacked, &s->unsent, n) < n)
+        return NGTCP2_ERR_NOMEM;
     if (had_fin && buf_is_empty(&s->unsent))
         s->is_fin_sent = true;
     list_remove(&s->sendable);
     if (quic_stream_has_output(s))
         list_push_back(&s->conn->sendable, &s->sendable); /* the others' turn */
+    return 0;
 }
 
 /* Writes one packet at dest. > 0: its bytes; 0: nothing to send, or not now; < 0: an ngtcp2 error
@@ -161,8 +164,8 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, u
             flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
         ngtcp2_ssize n = ngtcp2_conn_writev_stream(c->ng, &ps->path, &pi, dest, size, &accepted,
                                                    flags, s != NULL ? s->id : -1, vec, count, now);
-        if (s != NULL && accepted >= 0)
-            took(s, (size_t)accepted, fin);
+        if (s != NULL && accepted >= 0 && took(s, (size_t)accepted, fin) < 0)
+            return NGTCP2_ERR_NOMEM;
         if (n >= 0)
             return n;
         switch (n) {

@@ -184,7 +184,7 @@ static int quic_stream_read(struct stream *base, struct buf *to, size_t max)
     }
     if (s->is_fin_received && buf_is_empty(&s->in))
         return ERR_EOF;
-    return ERR_AGAIN;
+    return buf_is_stuck(to, &s->in) ? ERR_NOMEM : ERR_AGAIN;
 }
 
 static int quic_stream_write(struct stream *base, struct buf *from)
@@ -203,6 +203,8 @@ static int quic_stream_write(struct stream *base, struct buf *from)
     size_t max = out_max(s);
     if (now < max && buf_move(&s->unsent, from, max - now) > 0)
         wants_to_send(s);
+    else if (now < max && buf_is_stuck(&s->unsent, from))
+        return ERR_NOMEM;
     s->is_full = !buf_is_empty(from);
     quic_stream_count_bulk(s);
     return s->is_full ? ERR_AGAIN : 0;

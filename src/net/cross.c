@@ -142,6 +142,16 @@ static void accept_far(struct half *h)
     sh->accept(sh->ctx, h->loop, &h->stream);
 }
 
+static void cross_abort(struct stream *s, int why);
+
+/* All of it or none: a piece that is missing in the middle would not be noticed by anybody. */
+static void take_data(struct half *h, struct buf *data)
+{
+    size_t n = buf_len(data);
+    if (buf_move(&h->in, data, SIZE_MAX) < n)
+        cross_abort(&h->stream, ERR_NOMEM);
+}
+
 static void note_deliver(struct mail *m)
 {
     struct note *n = container_of(m, struct note, mail);
@@ -152,7 +162,7 @@ static void note_deliver(struct mail *m)
         break;
     case CROSS_DATA:
         if (!h->is_released && h->err == 0)
-            (void)buf_move(&h->in, &n->data, SIZE_MAX);
+            take_data(h, &n->data);
         task_wake(h->stream.owner);
         break;
     case CROSS_CREDIT:
@@ -199,6 +209,8 @@ static int cross_read(struct stream *s, struct buf *to, size_t max)
     }
     if (h->err < 0)
         return h->err;
+    if (max > 0 && buf_is_stuck(to, &h->in))
+        return ERR_NOMEM;
     return h->is_in_over && buf_is_empty(&h->in) ? ERR_EOF : ERR_AGAIN;
 }
 

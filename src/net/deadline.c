@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "net/loop_int.h"
 
+#define HEAP_FIRST  64 /* deadlines that there is room for from the beginning */
 #define ARITY       4
 #define COARSE_NSEC ((nsec)NSEC_PER_MSEC / 2)
 
@@ -59,6 +60,26 @@ static void take_out(struct loop *l, struct deadline *d)
         sink(l, at, last);
 }
 
+/* Room for twice as many, or for the first. False when memory is short. */
+static bool grow(struct loop *l)
+{
+    size_t cap = l->heap_cap > 0 ? l->heap_cap * 2 : HEAP_FIRST;
+    struct deadline **heap = realloc(l->heap, cap * sizeof(struct deadline *));
+    if (heap == NULL)
+        return false;
+    l->heap = heap;
+    l->heap_cap = cap;
+    return true;
+}
+
+/* Setting a deadline cannot fail, so that room is made ahead of the need, once a turn, where it
+ * does no harm that memory is short for the moment. */
+static void keep_room(struct loop *l)
+{
+    if (l->heap_count > l->heap_cap / 2)
+        (void)grow(l);
+}
+
 void deadline_set(struct deadline *d, struct task *owner, nsec at)
 {
     struct loop *l = owner->loop;
@@ -73,14 +94,9 @@ void deadline_set(struct deadline *d, struct task *owner, nsec at)
             sink(l, d->index - 1, d);
         return;
     }
-    if (l->heap_count == l->heap_cap) {
-        size_t cap = l->heap_cap > 0 ? l->heap_cap * 2 : 64;
-        struct deadline **heap = realloc(l->heap, cap * sizeof(struct deadline *));
-        if (heap == NULL)
-            abort();
-        l->heap = heap;
-        l->heap_cap = cap;
-    }
+    /* Only who sets half as many in one turn as there were before comes to this. */
+    if (l->heap_count == l->heap_cap && !grow(l))
+        abort();
     d->at = at;
     d->owner = owner;
     d->passed = false;
@@ -137,6 +153,7 @@ static void arm_coarse(struct loop *l, nsec at)
 
 void deadlines_arm(struct loop *l)
 {
+    keep_room(l);
     /* What the coarse timer was set for stays with it when it comes near. */
     if (l->heap_count == 0 || l->heap[0]->at >= l->armed || l->heap[0]->at == l->coarse_at)
         return;
@@ -159,7 +176,8 @@ int deadlines_open(struct loop *l)
     l->coarse.data = l;
     l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     l->timer = malloc(sizeof *l->timer);
-    if (l->timer_fd < 0 || l->timer == NULL || uv_poll_init(&l->uv, l->timer, l->timer_fd) < 0)
+    if (l->timer_fd < 0 || l->timer == NULL || !grow(l) ||
+        uv_poll_init(&l->uv, l->timer, l->timer_fd) < 0)
         return ERR_LIMIT;
     l->timer->data = l;
     return uv_poll_start(l->timer, UV_READABLE, on_timer) < 0 ? ERR_LIMIT : 0;

@@ -36,7 +36,9 @@ static int pipe_read(struct stream *s, struct buf *to, size_t max)
             e->other->is_full = false;
             task_wake(e->other->stream.owner);
         }
-        return n > 0 || max == 0 ? 0 : ERR_AGAIN;
+        if (n == 0 && max > 0)
+            return buf_is_stuck(to, &e->in) ? ERR_NOMEM : ERR_AGAIN;
+        return 0;
     }
     return e->is_in_over ? ERR_EOF : ERR_AGAIN;
 }
@@ -52,6 +54,8 @@ static int pipe_write(struct stream *s, struct buf *from)
         return ERR_CLOSED;
     if (buf_move(&e->other->in, from, SIZE_MAX) > 0)
         task_wake(e->other->stream.owner);
+    else if (buf_is_stuck(&e->other->in, from))
+        return ERR_NOMEM;
     e->is_full = !buf_is_empty(from);
     return e->is_full ? ERR_AGAIN : 0;
 }

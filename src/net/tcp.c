@@ -119,7 +119,7 @@ static int read_once(struct tcp *t, struct buf *to, size_t max, size_t *ret, boo
     size_t room;
     ssize_t n = read_some(t, to, max, &room);
     if (room == 0)
-        return ERR_AGAIN;
+        return buf_room(to) > 0 ? ERR_NOMEM : ERR_AGAIN;
     if (n == 0)
         return t->is_reset ? t->send_err : ERR_EOF;
     if (n < 0)
@@ -204,6 +204,8 @@ static int tcp_write(struct stream *s, struct buf *from)
         return ERR_CLOSED;
     if (buf_move(&t->out, from, SIZE_MAX) > 0)
         task_wake(&t->flush);
+    else if (buf_is_stuck(&t->out, from))
+        return ERR_NOMEM;
     t->is_full = !buf_is_empty(from);
     return t->is_full ? ERR_AGAIN : 0;
 }

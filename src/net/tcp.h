@@ -17,8 +17,8 @@ struct tcp_listen_opts {
 int tcp_listen(struct loop *loop, const struct addr *addr, const struct tcp_listen_opts *opts,
                struct task *owner, struct tcp_listener **ret, struct addr *ret_addr)
     __attribute__((warn_unused_result));
-/* Next connection: 0; ERR_AGAIN; ERR_LIMIT when descriptors have run out (the listener then pauses
- * for 100 ms by itself and wakes its owner again). TCP_NODELAY is set. */
+/* Next connection: 0; ERR_AGAIN; ERR_LIMIT when descriptors or memory have run out (the listener
+ * then pauses for 100 ms by itself and wakes its owner again). TCP_NODELAY is set. */
 int tcp_accept(struct tcp_listener *l, struct task *stream_owner, struct stream **ret,
                struct addr *ret_peer) __attribute__((warn_unused_result));
 /* Stops accepting; connections that were accepted live on. NULL is accepted. */

@@ -106,6 +106,15 @@ int tcp_listen(struct loop *loop, const struct addr *addr, const struct tcp_list
     return 0;
 }
 
+/* What is missing comes back by itself. The owner is woken then: the listener's readiness, which
+ * was seen already, is not reported again. */
+static int pause_for(struct tcp_listener *l)
+{
+    watch_ignore(l->watch, WATCH_READ);
+    deadline_set(&l->pause, &l->task, loop_now(l->loop) + PAUSE_NSEC);
+    return ERR_LIMIT;
+}
+
 int tcp_accept(struct tcp_listener *l, struct task *stream_owner, struct stream **ret,
                struct addr *ret_peer)
 {
@@ -116,22 +125,20 @@ int tcp_accept(struct tcp_listener *l, struct task *stream_owner, struct stream 
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         int r = err_from_errno(errno);
-        if (r == ERR_LIMIT || r == ERR_NOMEM) {
-            watch_ignore(l->watch, WATCH_READ);
-            deadline_set(&l->pause, &l->task, loop_now(l->loop) + PAUSE_NSEC);
-            return ERR_LIMIT;
-        }
+        if (r == ERR_LIMIT || r == ERR_NOMEM)
+            return pause_for(l);
         watch_wait(l->watch, WATCH_READ); /* nothing there, or a visitor that left the queue */
         return ERR_AGAIN;
     }
     if (peer.sa.ss_family != AF_UNIX)
         set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     int r = tcp_from_fd(l->loop, fd, stream_owner, ret);
-    if (r < 0)
+    if (r < 0) {
         (void)close(fd);
-    else
-        *ret_peer = peer;
-    return r;
+        return pause_for(l);
+    }
+    *ret_peer = peer;
+    return 0;
 }
 
 static void reap(struct reaper *r)

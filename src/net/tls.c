@@ -251,7 +251,7 @@ static int tls_read(struct stream *s, struct buf *to, size_t max)
         size_t want = t->is_bulk ? RECORD_BYTES : CHUNK_BYTES_SMALL / 2;
         uint8_t *p = buf_reserve(to, max - total < want ? max - total : want, &room);
         if (p == NULL)
-            return total > 0 ? 0 : ERR_AGAIN;
+            return total > 0 ? 0 : buf_room(to) > 0 ? ERR_NOMEM : ERR_AGAIN;
         if (room > max - total)
             room = max - total;
         uint64_t before = t->pulled;

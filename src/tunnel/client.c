@@ -119,6 +119,8 @@ static int take_body(struct tunnel_client *c)
         if (!buf_is_empty(&c->in)) {
             if (body_put(&ex->down, &c->in, max) > 0)
                 r = 0;
+            else if (body_is_stuck(&ex->down, &c->in))
+                r = ERR_NOMEM;
         } else if (body_room(&ex->down) > 0) {
             size_t held = buf_len(&ex->down.held);
             r = stream_read(c->stream, &ex->down.held, max);

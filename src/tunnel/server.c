@@ -193,7 +193,10 @@ static int read_up(struct tunnel_server *t)
         uint64_t before = ex->up.total;
         int r = ERR_AGAIN;
         if (!buf_is_empty(&t->in)) {
-            r = body_put(&ex->up, &t->in, max) > 0 ? 0 : ERR_AGAIN;
+            if (body_put(&ex->up, &t->in, max) > 0)
+                r = 0;
+            else if (max > 0 && body_is_stuck(&ex->up, &t->in))
+                r = ERR_NOMEM;
         } else if (body_room(&ex->up) > 0) {
             size_t held = buf_len(&ex->up.held);
             r = stream_read(t->s, &ex->up.held, max);
