@@ -77,6 +77,9 @@
            */
 #define VISITOR_STALL_MS                                                                           \
     120000 /* without any progress of a body: neither a byte taken nor one sent; option */
+#define VISITOR_RATE_BYTES                                                                         \
+    100 /* that a waiting body must move in a second, measured over VISITOR_STALL_MS: far below    \
+           any modem, and what a 1 GiB download may hold for months; option */
 #define VISITOR_HALF_MS                                                                            \
     60000 /* without any byte for a visitor that has ended its direction: most are gone for good   \
            */

@@ -18,6 +18,7 @@ static void take_patience(struct h1_group *g, const struct edge_conf *conf)
         g->idle = conf->visitor_idle;
     if (conf->visitor_stall > 0)
         g->stall = conf->visitor_stall;
+    g->rate = conf->visitor_rate;
 }
 
 int edge_worker_init(void *ctx, struct loop *loop)

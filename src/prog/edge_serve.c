@@ -305,6 +305,7 @@ static int start_edge(struct server *s, struct fault *fault)
         .visitor_head = s->o->head_timeout,
         .visitor_idle = s->o->idle_timeout,
         .visitor_stall = s->o->stall_timeout,
+        .visitor_rate = (uint64_t)s->o->min_rate,
         .drain = s->o->grace,
         .opened = confine_thread,
     };
