@@ -72,6 +72,8 @@
     1024 /* hostnames of one worker that have their certificate ready: 8 KiB each */
 #define VISITORS_MAX    65536 /* open connections of one worker; option */
 #define VISITOR_IDLE_MS 75000 /* kept-alive without a request; option */
+#define VISITOR_HANDSHAKE_MS                                                                       \
+    10000 /* of TLS: a slow one holds a session's memory for nothing; option */
 #define VISITOR_HEAD_MS                                                                            \
     30000 /* from the first byte of a request to the end of its head; option                       \
            */
