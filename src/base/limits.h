@@ -72,11 +72,16 @@
     1024 /* hostnames of one worker that have their certificate ready: 8 KiB each */
 #define VISITORS_MAX    65536 /* open connections of one worker; option */
 #define VISITOR_IDLE_MS 75000 /* kept-alive without a request; option */
+#define VISITOR_HANDSHAKE_MS                                                                       \
+    10000 /* of TLS: a slow one holds a session's memory for nothing; option */
 #define VISITOR_HEAD_MS                                                                            \
     30000 /* from the first byte of a request to the end of its head; option                       \
            */
 #define VISITOR_STALL_MS                                                                           \
     120000 /* without any progress of a body: neither a byte taken nor one sent; option */
+#define VISITOR_RATE_BYTES                                                                         \
+    100 /* that a waiting body must move in a second, measured over VISITOR_STALL_MS: far below    \
+           any modem, and what a 1 GiB download may hold for months; option */
 #define VISITOR_HALF_MS                                                                            \
     60000 /* without any byte for a visitor that has ended its direction: most are gone for good   \
            */

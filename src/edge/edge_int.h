@@ -32,6 +32,7 @@ struct edge_worker {
     struct certs *certs; /* that visitors are shown */
     struct h1_group visitors;
     struct list handshakes; /* visitors whose TLS handshake is under way */
+    nsec handshake_patience;
     size_t handshake_count;
     struct list sessions; /* connectors' connections */
     struct map sessions_by_id;
@@ -61,6 +62,8 @@ struct edge {
 /* visitor.c */
 int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer, bool is_tls);
 void visitors_abort(struct edge_worker *w);
+/* Makes room: aborts the oldest handshake that is not over. False when there is none. */
+bool visitors_evict(struct edge_worker *w);
 
 /* dispatch.c: the h1_route, h1_head and h1_done of visitors */
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);

@@ -18,6 +18,7 @@ static void take_patience(struct h1_group *g, const struct edge_conf *conf)
         g->idle = conf->visitor_idle;
     if (conf->visitor_stall > 0)
         g->stall = conf->visitor_stall;
+    g->rate = conf->visitor_rate;
 }
 
 int edge_worker_init(void *ctx, struct loop *loop)
@@ -27,6 +28,9 @@ int edge_worker_init(void *ctx, struct loop *loop)
     task_init(&w->accept, loop, accept_run);
     task_init(&w->drain, loop, drain_run);
     list_init(&w->handshakes);
+    w->handshake_patience = w->edge->conf.visitor_handshake;
+    if (w->handshake_patience == 0)
+        w->handshake_patience = VISITOR_HANDSHAKE_MS * NSEC_PER_MSEC;
     list_init(&w->sessions);
     map_init(&w->sessions_by_id);
     h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
@@ -155,6 +159,16 @@ int edge_worker_open(struct edge_worker *w, struct fault *fault)
 
 /* ---- serving ---- */
 
+/* Who asks for nothing gives way, or a flood of idle connections would shut everybody out for as
+ * long as they may be idle; and of handshakes that are not over never more than half of the places
+ * are held. False when everybody is being served. */
+static bool make_room(struct edge_worker *w, size_t max)
+{
+    if (w->handshake_count > max / 2)
+        return visitors_evict(w);
+    return h1_group_evict(&w->visitors) || visitors_evict(w);
+}
+
 static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener, bool is_tls)
 {
     size_t max = w->edge->conf.visitors_max > 0 ? w->edge->conf.visitors_max : VISITORS_MAX;
@@ -166,9 +180,7 @@ static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener
         bool is_full = w->visitors.count + w->handshake_count >= max;
         if (is_full)
             metric_add(w->metrics, EDGE_visitors_refused, 1);
-        /* Who asks for nothing gives way, or a flood of idle connections would shut everybody out
-         * for as long as they may be idle. */
-        if (is_full && !h1_group_evict(&w->visitors)) {
+        if (is_full && !make_room(w, max)) {
             log_warn("visitor refused: too many connections", LU64("limit", max));
             stream_abort(s, ERR_LIMIT);
             stream_release(s);

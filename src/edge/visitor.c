@@ -5,9 +5,6 @@
 #include "base/log.h"
 #include "edge/edge_int.h"
 
-#define HANDSHAKE_NSEC                                                                             \
-    (10 * NSEC_PER_SEC) /* a slow handshake holds a session's memory for nothing */
-
 struct handshake {
     struct list node;
     struct task task;
@@ -80,9 +77,19 @@ int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *pee
     h->peer = *peer;
     list_push_back(&w->handshakes, &h->node);
     w->handshake_count++;
-    deadline_set(&h->end, &h->task, loop_now(w->loop) + HANDSHAKE_NSEC);
+    deadline_set(&h->end, &h->task, loop_now(w->loop) + w->handshake_patience);
     task_wake(&h->task);
     return 0;
+}
+
+bool visitors_evict(struct edge_worker *w)
+{
+    if (list_is_empty(&w->handshakes))
+        return false;
+    struct handshake *h = container_of(w->handshakes.next, struct handshake, node);
+    stream_abort(h->tls, ERR_LIMIT);
+    handshake_end(h);
+    return true;
 }
 
 void visitors_abort(struct edge_worker *w)

@@ -47,6 +47,7 @@ struct h1_conn {
     uint64_t progress; /* bytes of bodies that moved between the visitor and us, so far */
     uint64_t progress_seen;
     nsec patience; /* that the deadline was set with */
+    bool was_owed; /* bytes waited for the visitor then */
     uint64_t requests;
     struct reaper reaper;
 };
@@ -66,6 +67,7 @@ void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1
         .idle = VISITOR_IDLE_MS * NSEC_PER_MSEC,
         .head = VISITOR_HEAD_MS * NSEC_PER_MSEC,
         .stall = VISITOR_STALL_MS * NSEC_PER_MSEC,
+        .rate = VISITOR_RATE_BYTES,
         .half = VISITOR_HALF_MS * NSEC_PER_MSEC,
     };
     list_init(&g->conns);
@@ -543,16 +545,32 @@ static nsec patience_of(const struct h1_conn *c)
     return is_asked ? c->group->stall : 0; /* it sends nothing */
 }
 
-/* A visitor that neither takes nor sends what it should is given up after a while; each byte gives
- * it the whole time again. */
+/* What must move for the visitor to get the whole time again. A body without a length may be a
+ * conversation, whose sender says something now and then: any byte of it counts, as does the last
+ * one of those that wait. */
+static uint64_t least_progress(const struct h1_conn *c)
+{
+    bool is_owed = !buf_is_empty(&c->out);
+    if (!is_owed && c->ex->request.framing != FRAMING_LENGTH)
+        return 1;
+    uint64_t bytes = c->group->rate * (c->group->stall / NSEC_PER_MSEC) / 1000;
+    return bytes > 0 ? bytes : 1;
+}
+
+/* A visitor that neither takes nor sends what it should, or by too little, is given up after a
+ * while. */
 static void watch_stall(struct h1_conn *c)
 {
     if (c->state != CONN_EXCHANGE)
         return;
     nsec patience = patience_of(c);
-    bool is_new = patience != c->patience || c->progress != c->progress_seen;
+    bool is_owed = !buf_is_empty(&c->out);
+    bool is_new = patience != c->patience || is_owed != c->was_owed ||
+                  c->progress - c->progress_seen >= least_progress(c);
     c->patience = patience;
-    c->progress_seen = c->progress;
+    c->was_owed = is_owed;
+    if (is_new)
+        c->progress_seen = c->progress;
     if (patience == 0)
         deadline_clear(&c->deadline);
     else if (is_new || !deadline_is_set(&c->deadline))

@@ -37,6 +37,7 @@ struct h1_group {
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */
     nsec head;        /* first byte to end of head; 0 = VISITOR_HEAD_MS */
     nsec stall;       /* a body without progress; 0 = VISITOR_STALL_MS */
+    uint64_t rate;    /* bytes a second of a body that waits, over `stall`; 0 = any byte counts */
     nsec half;        /* silence after the visitor's end; 0 = VISITOR_HALF_MS */
     bool is_draining; /* set by h1_group_drain */
     size_t count;

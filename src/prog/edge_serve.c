@@ -302,9 +302,11 @@ static int start_edge(struct server *s, struct fault *fault)
         .http = s->addrs.http,
         .https = s->addrs.https,
         .visitors_max = (size_t)s->o->visitors,
+        .visitor_handshake = s->o->handshake_timeout,
         .visitor_head = s->o->head_timeout,
         .visitor_idle = s->o->idle_timeout,
         .visitor_stall = s->o->stall_timeout,
+        .visitor_rate = (uint64_t)s->o->min_rate,
         .drain = s->o->grace,
         .opened = confine_thread,
     };

@@ -2,6 +2,7 @@
 meanwhile."""
 import resource
 import socket
+import time
 
 import pytest
 
@@ -32,6 +33,15 @@ def site(tmp_path_factory):
 def patient(tmp_path_factory):
     """An edge as it is without options but for its limit of visitors."""
     site = Site(tmp_path_factory.mktemp("patient"), "--max-visitors", "2100")
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory):
+    """An edge whose visitors must move twenty megabytes in each second in which bytes wait."""
+    site = Site(tmp_path_factory.mktemp("hurried"), "--stall-timeout", "1s", "--min-rate", "20000000")
+    site.origin.replies[b"/big"] = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2 * BIG) + bytes(2 * BIG)
     yield site
     site.stop()
 
@@ -202,3 +212,48 @@ def test_a_flood_of_field_lines_is_refused_as_it_comes(patient):
         assert [r.status for r in got] == [431]
     assert rss(patient.edge) < before + (64 << 20)
     assert patient.get().body == b"ok"
+
+
+# ---- a least rate ----
+
+def test_a_visitor_who_takes_a_little_now_and_then_is_given_up(hurried):
+    """Eight megabytes a second: never without progress, but too slow. The system's buffers let go in pieces of that size."""
+    s = hurried.connect()
+    s.sendall(b"GET /big HTTP/1.1\r\nHost: %s\r\n\r\n" % hurried.host)
+    taken = 0
+    with s:
+        try:
+            while taken < 3 * BIG // 2 and (piece := s.recv(65536)):
+                taken += len(piece)
+                time.sleep(0.008)
+        except ConnectionError:
+            pass
+    assert taken < 3 * BIG // 2
+    assert hurried.get().body == b"ok"
+
+
+def test_a_body_with_a_length_that_drips_is_given_up(hurried):
+    got = drip(hurried, b"POST /drip HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1000000\r\n\r\n", b"ten bytes.")
+    assert got == b"" or responses(got)[0].status == 408
+    assert hurried.get().body == b"ok"
+
+
+def test_a_body_without_a_length_may_be_a_conversation(hurried):
+    """Ten bytes every fiftieth of a second, for more than one of those windows."""
+    with hurried.connect() as s:
+        s.sendall(b"POST /talk HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" % hurried.host)
+        for _ in range(100):
+            s.sendall(b"a\r\nten bytes.\r\n")
+            time.sleep(0.02)
+        assert [r.status for r in responses(talk(s, b"0\r\n\r\n"))] == [200]
+
+
+def test_an_origin_that_says_little_is_not_its_visitors_fault(hurried):
+    def events(s):
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for _ in range(30):
+            s.sendall(b"data: x\n\n")
+            time.sleep(0.05)
+
+    hurried.origin.replies[b"/events"] = events
+    assert hurried.get(b"/events").body == b"data: x\n\n" * 30
