@@ -36,6 +36,7 @@ void ingress_unref(struct ingress *i)
         tls_creds_unref(i->rules[k].tls);
         if (i->rules[k].access != NULL)
             tls_creds_unref(i->rules[k].access->tls);
+        tls_creds_unref(i->rules[k].tls_h2);
     }
     arena_done(&i->arena);
     free(i);
@@ -351,6 +352,7 @@ static int load_file(struct slice path, const char *what, size_t bytes_max, bool
 static int load_rule(struct rule *r, struct fault *f)
 {
     static const char *const ALPN[] = { "http/1.1", NULL };
+    static const char *const ALPN_H2[] = { "h2", "http/1.1", NULL };
     struct tls_client_opts opts = { .system_roots = true,
                                     .verify = !r->request.no_tls_verify,
                                     .alpn = ALPN };
@@ -364,6 +366,9 @@ static int load_rule(struct rule *r, struct fault *f)
                       &opts.key_pem, f);
     if (e == 0)
         e = tls_creds_client(&opts, &r->tls, f);
+    opts.alpn = ALPN_H2;
+    if (e == 0 && r->request.http2)
+        e = tls_creds_client(&opts, &r->tls_h2, f);
     free(ca);
     free(cert);
     if (key != NULL)

@@ -50,6 +50,7 @@ struct rule {
     struct service service;
     struct origin_request request;
     struct tls_creds *tls;        /* of a TLS origin, made when the rules are; or NULL */
+    struct tls_creds *tls_h2;     /* the same with HTTP/2 offered (http2Origin); or NULL */
     struct rule_extras *extras;   /* what the reference does not have; or NULL */
     struct access_policy *access; /* who wants a token for it, or NULL */
 };

@@ -400,6 +400,14 @@ struct stream *origin_stream(struct origin_conn *c)
     return c->stream;
 }
 
+struct stream *origin_take_stream(struct origin_conn *c)
+{
+    struct stream *s = c->stream;
+    c->stream = NULL;
+    origin_close(c);
+    return s;
+}
+
 bool origin_was_reused(const struct origin_conn *c)
 {
     return c->was_reused;

@@ -26,6 +26,8 @@ struct origin_target {
     /* Dialled in the origin's place, and with TLS asked for a tunnel to it; or NULL. Borrowed from
      * whoever owns the pool. */
     const struct origin_proxy *proxy;
+    bool refuses_h2; /* the origin demanded HTTP/1.1 of this exchange */
+    bool offers_h2; /* by its TLS: when the origin chooses it, the connection is shared */
 };
 
 struct origin_pool;
@@ -64,6 +66,8 @@ const char *origin_failure(const struct origin_conn *c);
 /* At which stage that was, and what TLS says of it. */
 enum origin_stage origin_failed_at(const struct origin_conn *c);
 enum tls_fault origin_tls_fault(const struct origin_conn *c);
+/* When ready: the stream alone, now the caller's; the connection is closed. */
+struct stream *origin_take_stream(struct origin_conn *c);
 /* Gives it back for another exchange (closes it when there are enough). */
 void origin_keep(struct origin_conn *c);
 /* NULL is accepted. */

@@ -4,9 +4,10 @@
 #include "base/log.h"
 #include "connector/failover.h"
 #include "connector/origin_failure.h"
+#include "connector/origin_h2.h"
+#include "connector/origin_talk.h"
 #include "connector/origin_target.h"
 #include "connector/rewrite.h"
-#include "http/h1_client.h"
 #include "http/method.h"
 #include "tunnel/metadata.h"
 
@@ -17,19 +18,17 @@ struct origin_call {
     struct origin_call_opts opts;
     struct origin_conn *conn;
     struct upstream_turn turn; /* of a rule with several services */
-    struct h1_client client;
-    bool is_sending;          /* the client runs on the connection */
-    bool is_second;           /* try, on a fresh connection */
-    bool is_edited;           /* the response's head is as the rule wants it */
-    struct deadline patience; /* for the origin's next byte, while it is its turn */
-    uint64_t progress;        /* what had moved when it was set */
+    struct origin_talk talk;   /* begun when the request is on its way */
+    bool is_second;            /* try, on a fresh connection */
+    bool is_reused;            /* the connection is one that served others */
+    bool is_edited;            /* the response's head is as the rule wants it */
+    struct deadline patience;  /* for the origin's next byte, while it is its turn */
+    uint64_t progress;         /* what had moved when it was set */
 };
 
 static void release(struct origin_call *c)
 {
-    if (c->is_sending)
-        h1_client_done(&c->client);
-    c->is_sending = false;
+    origin_talk_done(&c->talk);
     origin_close(c->conn);
     c->conn = NULL;
 }
@@ -48,8 +47,9 @@ static void leave(struct origin_call *c)
 
 static enum failure failure_of(const struct origin_call *c, int err)
 {
-    if (c->is_sending)
-        return origin_failure_to_answer(err, c->client.got_any, c->ex->response != NULL);
+    if (origin_talk_is_on(&c->talk))
+        return origin_failure_to_answer(err, origin_talk_got_any(&c->talk),
+                                        c->ex->response != NULL);
     if (c->conn != NULL && origin_failure(c->conn)[0] != 0)
         return origin_failure_to_connect(origin_failed_at(c->conn), err, origin_tls_fault(c->conn));
     return failure_of_err(err, HOP_ORIGIN);
@@ -67,6 +67,15 @@ static void fail(struct origin_call *c, int err, const char *what)
     leave(c);
 }
 
+static int begin_h2(struct origin_call *c, struct h2_conn *conn)
+{
+    c->ex->at.linked = loop_now(c->ex->loop);
+    int r = h2_client_init(&c->talk.h2, c->ex, conn, &c->task);
+    if (r == 0)
+        c->talk.protocol = ORIGIN_TALK_H2;
+    return r;
+}
+
 static int open_conn(struct origin_call *c)
 {
     const struct service *service = NULL;
@@ -79,10 +88,21 @@ static int open_conn(struct origin_call *c)
         return ERR_UNSUPPORTED;
     /* Only a new connection tells whether a service that was out of turn is back. */
     bool fresh = c->is_second || c->turn.failures > 0;
+    struct h2_conn *shared = NULL;
+    if (c->opts.target.offers_h2 && !fresh)
+        shared = origin_h2_find(c->serve->origins_h2, &c->opts.target);
+    if (shared != NULL) {
+        metric_add(c->serve->metrics, SERVE_reuses, 1);
+        c->is_reused = true;
+        failover_reached(c->serve, &c->turn);
+        return begin_h2(c, shared);
+    }
     int r = origin_open(c->serve->origins, &c->opts.target, fresh, &c->task, &c->conn);
-    if (r == 0)
-        metric_add(c->serve->metrics, origin_was_reused(c->conn) ? SERVE_reuses : SERVE_dials, 1);
-    return r;
+    if (r < 0)
+        return r;
+    c->is_reused = origin_was_reused(c->conn);
+    metric_add(c->serve->metrics, c->is_reused ? SERVE_reuses : SERVE_dials, 1);
+    return 0;
 }
 
 static int begin(struct origin_call *c)
@@ -92,22 +112,30 @@ static int begin(struct origin_call *c)
     if (r < 0)
         return r;
     failover_reached(c->serve, &c->turn);
+    if (c->opts.target.offers_h2 && strcmp(tls_alpn(origin_stream(c->conn)), "h2") == 0) {
+        struct h2_conn *shared;
+        struct origin_conn *conn = c->conn;
+        c->conn = NULL;
+        r = origin_h2_adopt(c->serve->origins_h2, conn, &c->opts.target, &shared);
+        return r < 0 ? r : begin_h2(c, shared);
+    }
     r = origin_target_address(&c->opts.target, c->ex, &opts);
     if (r < 0)
         return r;
     c->ex->at.linked = loop_now(c->ex->loop);
-    r = h1_client_init(&c->client, c->ex, origin_stream(c->conn), &c->task, &opts);
-    c->is_sending = true;
-    return r;
+    c->talk.protocol = ORIGIN_TALK_H1;
+    return h1_client_init(&c->talk.h1, c->ex, origin_stream(c->conn), &c->task, &opts);
 }
 
 /* A kept-alive connection that the origin closed in the meantime says nothing about the origin: try
  * once more on a new one, with a request that may be sent twice: the origin may have acted on it.
- */
+ * With HTTP/2 it may say that it has not (REFUSED_STREAM, GOAWAY): then with any request. */
 static bool is_stale(const struct origin_call *c)
 {
-    return c->is_sending && !c->is_second && origin_was_reused(c->conn) &&
-           h1_client_is_fresh(&c->client) && method_is_idempotent(c->ex->request.method);
+    bool is_safe = origin_talk_was_refused(&c->talk) ||
+                   (c->is_reused && method_is_idempotent(c->ex->request.method));
+    return origin_talk_is_on(&c->talk) && !c->is_second && origin_talk_is_fresh(&c->talk) &&
+           is_safe;
 }
 
 static const char *reason(const struct origin_call *c, int err)
@@ -115,12 +143,12 @@ static const char *reason(const struct origin_call *c, int err)
     if (err == ERR_UNSUPPORTED && c->conn == NULL)
         return "the proxy of the connector's environment (HTTP_PROXY, HTTPS_PROXY) is none of the "
                "kind http://host:port";
-    if (!c->is_sending)
+    if (!origin_talk_is_on(&c->talk))
         return c->conn != NULL && origin_failure(c->conn)[0] != 0 ? origin_failure(c->conn)
                                                                   : err_text(err);
-    if (c->client.text != NULL)
-        return c->client.text;
-    return err == ERR_CUT && !c->client.got_any
+    if (origin_talk_text(&c->talk) != NULL)
+        return origin_talk_text(&c->talk);
+    return err == ERR_CUT && !origin_talk_got_any(&c->talk)
                ? "the origin closed the connection without an answer"
                : err_text(err);
 }
@@ -136,14 +164,12 @@ static int edit(struct origin_call *c)
 
 static void complete(struct origin_call *c)
 {
-    bool is_reusable = c->client.is_reusable;
-    h1_client_done(&c->client);
-    c->is_sending = false;
-    if (is_reusable)
+    bool is_reusable = c->talk.protocol == ORIGIN_TALK_H1 && c->talk.h1.is_reusable;
+    origin_talk_done(&c->talk);
+    if (is_reusable) {
         origin_keep(c->conn);
-    else
-        origin_close(c->conn);
-    c->conn = NULL;
+        c->conn = NULL;
+    }
     leave(c);
 }
 
@@ -152,10 +178,10 @@ static int64_t patience_of(const struct origin_call *c)
 {
     const struct exchange *ex = c->ex;
     const struct origin_request *o = &c->opts.rule->request;
-    if (!c->is_sending || ex->is_upgraded)
+    if (!origin_talk_is_on(&c->talk) || ex->is_upgraded)
         return 0;
     if (ex->response == NULL)
-        return h1_client_has_sent(&c->client) ? o->response_timeout : 0;
+        return origin_talk_has_sent(&c->talk) ? o->response_timeout : 0;
     return body_room(&ex->down) > 0 ? o->idle_timeout : 0;
 }
 
@@ -185,11 +211,12 @@ static void origin_call_run(struct task *t)
     }
     bool is_late = deadline_take(&c->patience);
     for (;;) {
-        int r = c->conn == NULL ? open_conn(c) : 0;
-        if (r == 0 && !c->is_sending)
+        bool is_on = origin_talk_is_on(&c->talk);
+        int r = c->conn == NULL && !is_on ? open_conn(c) : 0;
+        if (r == 0 && !origin_talk_is_on(&c->talk))
             r = begin(c);
         if (r == 0)
-            r = h1_client_run(&c->client);
+            r = origin_talk_run(&c->talk);
         int edited = edit(c);
         if (edited < 0) {
             fail(c, edited, REWRITE_FAILED);
@@ -209,7 +236,14 @@ static void origin_call_run(struct task *t)
             complete(c);
             return;
         }
-        if (!c->is_sending && failover_missed(c->serve, &c->turn, r, reason(c, r))) {
+        if (origin_talk_wants_h1(&c->talk) && origin_talk_is_fresh(&c->talk)) {
+            release(c);
+            c->opts.target.refuses_h2 = true;
+            c->opts.target.offers_h2 = false;
+            c->opts.target.tls = c->opts.rule->tls;
+            continue;
+        }
+        if (!origin_talk_is_on(&c->talk) && failover_missed(c->serve, &c->turn, r, reason(c, r))) {
             release(c);
             c->is_second = false;
             continue;

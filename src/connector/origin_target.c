@@ -51,7 +51,10 @@ void origin_target_aim(struct origin_target *t, const struct exchange *ex, const
     t->host = service->host;
     t->port = service->port;
     t->is_unix = service->kind == SERVICE_UNIX;
-    t->tls = service->is_tls ? rule->tls : NULL;
+    /* A websocket needs a connection of its own, and so does what a PROXY header speaks of. */
+    t->offers_h2 = service->is_tls && rule->tls_h2 != NULL && !t->refuses_h2 &&
+                   ex->request.upgrade == UPGRADE_NONE && t->prelude.n == 0;
+    t->tls = !service->is_tls ? NULL : t->offers_h2 ? rule->tls_h2 : rule->tls;
     t->tls_name = t->tls != NULL ? tls_name_of(ex, rule, service) : (struct slice){ 0 };
 }
 

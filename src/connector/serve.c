@@ -12,6 +12,7 @@
 #include "connector/edge_rpc.h"
 #include "connector/origin.h"
 #include "connector/origin_call.h"
+#include "connector/origin_h2.h"
 #include "connector/origin_target.h"
 #include "connector/rewrite.h"
 #include "connector/tcp_flow.h"
@@ -192,6 +193,7 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .proxies = conf->proxies,
     };
     s->origins = origin_pool_new(loop);
+    s->origins_h2 = origin_h2_pool_new(loop);
     s->access_keys = access_keys_new(s);
     (void)uuid_text(conf->connector, s->connector);
     tunnel_server_group_init(&s->streams, loop, s);
@@ -201,7 +203,7 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     if (conf->stream_head > 0)
         s->streams.head = conf->stream_head;
     list_init(&s->rpcs);
-    return s->origins != NULL && s->access_keys != NULL ? 0 : ERR_NOMEM;
+    return s->origins != NULL && s->origins_h2 != NULL && s->access_keys != NULL ? 0 : ERR_NOMEM;
 }
 
 void serve_done(struct serve *s)
@@ -213,6 +215,7 @@ void serve_done(struct serve *s)
     access_keys_abort(s->access_keys);
     loop_turn(s->loop, 0); /* the exchanges' right sides let go of their origins */
     access_keys_free(s->access_keys);
+    origin_h2_pool_free(s->origins_h2);
     origin_pool_free(s->origins);
     ingress_unref(s->ingress);
     s->loop = NULL;

@@ -9,6 +9,7 @@
 #include "tunnel/server.h"
 
 struct access_keys;
+struct origin_h2_pool;
 struct origin_pool;
 struct origin_proxies;
 
@@ -24,6 +25,7 @@ struct serve {
     struct ingress *ingress; /* counted; replaced as a whole */
     struct origin_pool *origins;
     struct access_keys *access_keys;
+    struct origin_h2_pool *origins_h2;
     struct metric_set *metrics;
     const char *const *tags;         /* field name, value, …, NULL: sent to origins; borrowed */
     const struct warp_routing *warp; /* borrowed */

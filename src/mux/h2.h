@@ -65,6 +65,8 @@ void h2_conn_close(struct h2_conn *c, uint32_t code);
 /* The owner lets go; an open connection is closed with NO_ERROR. Streams are released on their own.
  * NULL is accepted. */
 void h2_conn_release(struct h2_conn *c);
+/* As release, without waiting for the peer: for when the loop ends. */
+void h2_conn_abort(struct h2_conn *c);
 void h2_conn_set_owner(struct h2_conn *c, struct task *owner);
 /* Asks the peer for a sign of life now; its answer is the next h2_stats.rtt. */
 void h2_conn_ping(struct h2_conn *c);

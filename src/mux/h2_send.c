@@ -11,15 +11,13 @@ static ssize_t read_data(nghttp2_session *ng, int32_t id, uint8_t *to, size_t ma
     struct h2_stream *s = source->ptr;
     (void)to;
     (void)user;
-    size_t n = buf_len(&s->unsent);
+    size_t n = buf_len(&s->unsent) < max ? buf_len(&s->unsent) : max;
     if (n == 0 && !s->is_fin_wanted) {
         s->is_deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
-    if (n > max)
-        n = max;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (!s->is_fin_wanted)
+    if (!s->is_fin_wanted || n < buf_len(&s->unsent))
         return (ssize_t)n;
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (s->trailers_out != NULL) {

@@ -254,6 +254,21 @@ void h2_conn_release(struct h2_conn *c)
     free_when_over(c);
 }
 
+void h2_conn_abort(struct h2_conn *c)
+{
+    if (c == NULL)
+        return;
+    c->owner = NULL;
+    h2_fail(c, ERR_CLOSED, H2_NO_ERROR, "closed by us");
+    if (c->under != NULL) {
+        h2_send_run(&c->send);
+        stream_finish(c->under);
+        let_go_of_under(c);
+    }
+    c->is_released = true;
+    free_when_over(c);
+}
+
 /* ---- what a peer may do for nothing ---- */
 
 void h2_abuse(struct h2_conn *c, unsigned points)

@@ -55,7 +55,7 @@ static void leave_conn(struct h2_stream *s)
     list_remove(&s->node);
     s->conn = NULL;
     c->stream_count--;
-    if (c->wants_room) {
+    if (c->wants_room || c->stream_count == 0) {
         c->wants_room = false;
         task_wake(c->owner);
     }

@@ -104,6 +104,7 @@ SERVERS = {
     "plain": ("", 'location / { return 200 "$connection $connection_requests $request_uri\\n"; }'),
     "host": ("", 'location / { return 200 "$host $http_x_forwarded_host\\n"; }'),
     "tls": ("ssl", 'location / { return 200 "<$ssl_server_name>"; }'),
+    "http2": ("ssl http2", 'location / { return 200 "$server_protocol $connection $request_uri\\n"; }'),
     "proxied": ("proxy_protocol", 'location / { return 200 "$proxy_protocol_addr,$proxy_protocol_port,$proxy_protocol_server_addr,'
                                   '$proxy_protocol_server_port,$connection"; }'),
     "proxied_tls": ("ssl proxy_protocol", 'location / { return 200 "$proxy_protocol_addr $ssl_protocol\\n"; }'),

@@ -190,6 +190,10 @@ TEST(who_does_not_read_stops_the_sender_and_nobody_else)
     CHECK(drain(&w, s) == up);
     CHECK(drain(&w, c) == down);
     CHECK(fill(&w, c) == up);
+    /* The end comes behind the last byte, however much is queued before it. */
+    stream_finish(h2_stream_body(c));
+    CHECK(drain(&w, s) == up);
+    CHECK_ERR(ERR_EOF, read_result(&w, s));
     stream_release(h2_stream_body(c));
     stream_release(h2_stream_body(s));
     stream_release(h2_stream_body(c2));

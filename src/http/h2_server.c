@@ -1,0 +1,394 @@
+#include "http/h2_server.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "http/h2_fields.h"
+#include "http/page.h"
+
+#define STEPS 8
+
+struct server_stream {
+    struct list node;
+    struct task task;
+    struct h2_server_group *group;
+    struct h2_stream *s;
+    struct exchange *ex;
+    struct deadline stall;
+    uint64_t moved; /* bytes when the deadline was set */
+    bool is_head_sent, is_finished;
+    struct reaper reaper;
+};
+
+struct server_conn {
+    struct list node;
+    struct task task;
+    struct h2_server_group *group;
+    struct h2_conn *conn;
+    const char *scheme;
+    struct reaper reaper;
+};
+
+static void stream_run(struct task *t);
+
+void h2_server_group_init(struct h2_server_group *g, struct loop *loop, struct task *owner,
+                          void (*route)(void *ctx, struct exchange *ex), void *ctx)
+{
+    *g = (struct h2_server_group){ .loop = loop, .owner = owner, .route = route, .ctx = ctx };
+    g->stall = VISITOR_STALL_MS * NSEC_PER_MSEC;
+    list_init(&g->streams);
+    list_init(&g->conns);
+}
+
+/* ---- the end of a stream ---- */
+
+static void reap_stream(struct reaper *r)
+{
+    free(container_of(r, struct server_stream, reaper));
+}
+
+/* `err` 0: in order. Otherwise the stream is reset with what stands for it. */
+static void stream_end(struct server_stream *t, int err)
+{
+    struct h2_server_group *g = t->group;
+    if (err < 0)
+        stream_abort(h2_stream_body(t->s), err);
+    stream_release(h2_stream_body(t->s));
+    if (t->ex != NULL) {
+        t->ex->at.done = loop_now(g->loop);
+        if (g->done != NULL)
+            g->done(g->ctx, t->ex);
+        exchange_leave(t->ex, EX_LEFT);
+    }
+    list_remove(&t->node);
+    g->count--;
+    deadline_clear(&t->stall);
+    task_done(&t->task);
+    loop_reap(g->loop, &t->reaper, reap_stream);
+    task_wake(g->owner);
+}
+
+/* ---- the request ---- */
+
+static int copy(struct exchange *ex, struct slice from, struct slice *ret)
+{
+    if (from.n == 0)
+        return 0;
+    *ret = arena_copy(&ex->arena, from);
+    return ret->p != NULL ? 0 : ERR_NOMEM;
+}
+
+static struct slice host_of(const struct h2_head *h)
+{
+    for (size_t i = 0; i < h->count && h->authority.n == 0; i++)
+        if (slice_eq(h->fields[i].name, SLICE("host")))
+            return h->fields[i].value;
+    return h->authority;
+}
+
+static int take_request(struct server_stream *t, const struct h2_head *h, const char *scheme)
+{
+    struct exchange *ex = t->ex;
+    struct request *q = &ex->request;
+    int r = copy(ex, h->method, &q->method);
+    if (r == 0)
+        r = copy(ex, h->path, &q->target);
+    if (r == 0)
+        r = copy(ex, host_of(h), &q->host);
+    if (r == 0)
+        r = h2_fields_in(h, &q->fields);
+    if (r < 0)
+        return r;
+    const struct field *expect = fields_get(&q->fields, SLICE("expect"));
+    q->scheme = slice_str(scheme);
+    q->has_length = h->has_length;
+    q->length = h->length;
+    q->framing = h->ends ? FRAMING_NONE : h->has_length ? FRAMING_LENGTH : FRAMING_STREAM;
+    q->expects_continue =
+        !h->ends && expect != NULL && slice_eq_nocase(expect->value, SLICE("100-continue"));
+    if (slice_eq(h->method, SLICE("CONNECT")) && h->protocol.n == 0)
+        q->upgrade = UPGRADE_CONNECT;
+    if (slice_eq_nocase(h->protocol, SLICE("websocket")))
+        q->upgrade = UPGRADE_WEBSOCKET;
+    return 0;
+}
+
+void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const char *scheme)
+{
+    const struct h2_head *h;
+    struct server_stream *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        stream_abort(h2_stream_body(s), ERR_NOMEM);
+        stream_release(h2_stream_body(s));
+        return;
+    }
+    t->group = g;
+    t->s = s;
+    task_init(&t->task, g->loop, stream_run);
+    list_push_back(&g->streams, &t->node);
+    g->count++;
+    h2_stream_body(s)->owner = &t->task;
+    int r = h2_stream_head(s, &h);
+    if (r == 0) {
+        t->ex = exchange_new(g->loop, &t->task);
+        r = t->ex != NULL ? take_request(t, h, scheme) : ERR_NOMEM;
+    }
+    if (r < 0) {
+        stream_end(t, r);
+        return;
+    }
+    if (t->ex->request.framing == FRAMING_NONE && t->ex->request.upgrade == UPGRADE_NONE)
+        body_end(&t->ex->up);
+    g->route(g->ctx, t->ex);
+    task_wake(&t->task);
+}
+
+/* ---- its body ---- */
+
+static int take_trailers(struct exchange *ex, const struct h2_head *h)
+{
+    if (h == NULL)
+        return 0;
+    struct fields *f = arena_alloc(&ex->arena, sizeof *f);
+    if (f == NULL)
+        return ERR_NOMEM;
+    fields_init(f, &ex->arena);
+    int r = h2_fields_in(h, f);
+    ex->up_trailers = f;
+    return r;
+}
+
+/* ERR_AGAIN when nothing more can be taken now. */
+static int read_up(struct server_stream *t)
+{
+    struct exchange *ex = t->ex;
+    size_t before = buf_len(&ex->up.held), room = body_room(&ex->up);
+    /* With no room, or nothing to come, a reset shows itself all the same. */
+    int r = stream_read(h2_stream_body(t->s), &ex->up.held, ex->up.ended ? 0 : room);
+    size_t n = buf_len(&ex->up.held) - before;
+    ex->up.total += n;
+    ex->bytes_up += n;
+    if (n > 0)
+        exchange_wake_right(ex);
+    if (r == ERR_EOF && !ex->up.ended) {
+        r = take_trailers(ex, h2_stream_trailers(t->s));
+        if (r < 0)
+            return r;
+        body_end(&ex->up);
+        exchange_wake_right(ex);
+    }
+    return r == 0 && n > 0 ? 0 : r == 0 || r == ERR_EOF ? ERR_AGAIN : r;
+}
+
+/* ---- the response ---- */
+
+static int respond(struct server_stream *t, const struct response *r, bool ends)
+{
+    struct h2_field *fields;
+    size_t count, first = 1;
+    int e = h2_fields_out(&r->fields, &t->ex->arena, 1, &fields, &count);
+    if (e == 0 && r->has_length && r->status >= 200 && r->status != 204) {
+        e = h2_field_length(r->length, &t->ex->arena, &fields[0]);
+        first = 0;
+    }
+    if (e < 0)
+        return e;
+    struct h2_send_head head = { .status = r->status == 101 ? 200 : r->status,
+                                 .fields = fields + first,
+                                 .count = count - first };
+    return h2_stream_respond(t->s, &head, ends);
+}
+
+static int send_heads(struct server_stream *t)
+{
+    struct exchange *ex = t->ex;
+    if (t->is_head_sent)
+        return 0;
+    if (ex->request.expects_continue && ex->wants_body && ex->response == NULL) {
+        struct h2_send_head head = { .status = 100 };
+        ex->request.expects_continue = false;
+        int r = h2_stream_respond(t->s, &head, false);
+        if (r < 0)
+            return r;
+    }
+    for (; ex->interim != NULL; ex->interim = ex->interim->next) {
+        /* A 100 was answered here already, and is for this hop alone. */
+        int r = ex->interim->status == 100 ? 0 : respond(t, ex->interim, false);
+        if (r < 0)
+            return r;
+    }
+    if (ex->response == NULL)
+        return 0;
+    if (t->group->head_out != NULL)
+        t->group->head_out(t->group->ctx, ex);
+    t->is_head_sent = true;
+    t->is_finished = !ex->is_upgraded && ex->response->framing == FRAMING_NONE;
+    return respond(t, ex->response, t->is_finished);
+}
+
+static int finish(struct server_stream *t)
+{
+    struct exchange *ex = t->ex;
+    struct h2_field *fields;
+    size_t count;
+    int r = 0;
+    if (ex->down_trailers != NULL) {
+        r = h2_fields_out(ex->down_trailers, &ex->arena, 0, &fields, &count);
+        if (r == 0)
+            r = h2_stream_set_trailers(t->s, fields, count);
+    }
+    t->is_finished = true;
+    stream_finish(h2_stream_body(t->s));
+    return r;
+}
+
+static int send_down(struct server_stream *t)
+{
+    struct exchange *ex = t->ex;
+    size_t before = buf_len(&ex->down.held);
+    if (!t->is_head_sent || t->is_finished)
+        return 0;
+    int r = before > 0 ? stream_write(h2_stream_body(t->s), &ex->down.held) : 0;
+    size_t n = before - buf_len(&ex->down.held);
+    ex->bytes_down += n;
+    if (n > 0)
+        exchange_wake_right(ex);
+    return r == 0 && body_is_over(&ex->down) ? finish(t) : r;
+}
+
+/* ---- both ---- */
+
+/* Who asks may neither take nor send for so long and no longer; whoever answers has limits of its
+ * own. */
+static void watch_stall(struct server_stream *t)
+{
+    const struct exchange *ex = t->ex;
+    uint64_t moved = ex->bytes_up + ex->bytes_down;
+    bool is_its_turn =
+        !buf_is_empty(&ex->down.held) || (!ex->is_upgraded && !ex->up.ended && !t->is_head_sent &&
+                                          body_room(&ex->up) > 0 && !ex->request.expects_continue);
+    if (!is_its_turn)
+        deadline_clear(&t->stall);
+    else if (moved != t->moved || !deadline_is_set(&t->stall))
+        deadline_set(&t->stall, &t->task, loop_now(t->group->loop) + t->group->stall);
+    t->moved = moved;
+}
+
+static int answer_failure(struct exchange *ex)
+{
+    struct page page;
+    page_for_failure(ex->verdict.failure, ex->verdict.text, &page);
+    buf_drop(&ex->down.held, buf_len(&ex->down.held));
+    ex->down.ended = false;
+    return page_respond(ex, &page);
+}
+
+/* 0 when the exchange is complete, ERR_AGAIN, or why it is not. */
+static int step(struct server_stream *t)
+{
+    struct exchange *ex = t->ex;
+    int up = ERR_AGAIN;
+    for (unsigned n = 0; n < STEPS && (up = read_up(t)) == 0; n++)
+        ;
+    if (up == 0)
+        task_wake(&t->task);
+    if (up < 0 && up != ERR_AGAIN)
+        return up;
+    if (exchange_has_failed(ex) && ex->response == NULL && answer_failure(ex) < 0)
+        return ex->verdict.err;
+    /* What broke off must not look complete. */
+    if (exchange_has_failed(ex) && !ex->down.ended)
+        return ex->verdict.err;
+    int r = send_heads(t);
+    if (r == 0)
+        r = send_down(t);
+    if (r < 0)
+        return r;
+    return t->is_finished ? 0 : ERR_AGAIN;
+}
+
+static void stream_run(struct task *task)
+{
+    struct server_stream *t = container_of(task, struct server_stream, task);
+    if (deadline_take(&t->stall)) {
+        exchange_fail(t->ex, ERR_CANCELED, HOP_VISITOR, "nothing moved for too long");
+        stream_end(t, ERR_TIMEOUT);
+        return;
+    }
+    int r = step(t);
+    if (r == ERR_AGAIN) {
+        watch_stall(t);
+        return;
+    }
+    if (r < 0 && !exchange_has_failed(t->ex))
+        exchange_fail(t->ex, ERR_CANCELED, HOP_VISITOR, "the stream was reset");
+    stream_end(t, r);
+}
+
+/* ---- connections ---- */
+
+static void reap_conn(struct reaper *r)
+{
+    free(container_of(r, struct server_conn, reaper));
+}
+
+static void conn_free(struct server_conn *c)
+{
+    struct h2_server_group *g = c->group;
+    list_remove(&c->node);
+    task_done(&c->task);
+    loop_reap(g->loop, &c->reaper, reap_conn);
+    task_wake(g->owner);
+}
+
+static void conn_run(struct task *t)
+{
+    struct server_conn *c = container_of(t, struct server_conn, task);
+    struct h2_stream *s;
+    while (h2_conn_accept(c->conn, NULL, &s) == 0)
+        h2_serve_stream(c->group, s, c->scheme);
+    if (h2_conn_state(c->conn) != H2_CLOSED)
+        return;
+    h2_conn_release(c->conn);
+    conn_free(c);
+}
+
+int h2_serve(struct h2_server_group *g, struct stream *under, const struct h2_conf *conf,
+             const char *scheme)
+{
+    struct server_conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return ERR_NOMEM;
+    task_init(&c->task, g->loop, conn_run);
+    int r = h2_open(g->loop, conf, under, &c->task, &c->conn);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    c->group = g;
+    c->scheme = scheme;
+    list_push_back(&g->conns, &c->node);
+    return 0;
+}
+
+void h2_server_group_drain(struct h2_server_group *g)
+{
+    list_each(it, &g->conns)
+    {
+        h2_conn_drain(container_of(it, struct server_conn, node)->conn);
+    }
+}
+
+void h2_server_group_abort(struct h2_server_group *g)
+{
+    list_each(it, &g->streams)
+    {
+        stream_end(container_of(it, struct server_stream, node), ERR_CLOSED);
+    }
+    list_each(at, &g->conns)
+    {
+        struct server_conn *c = container_of(at, struct server_conn, node);
+        h2_conn_abort(c->conn);
+        conn_free(c);
+    }
+}
