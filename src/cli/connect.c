@@ -155,7 +155,8 @@ static int take_tags(struct run *r)
 static int take_identity(struct run *r, const struct credential *cred)
 {
     /* What is served, and no more: an edge must not hand over what would be lost. */
-    static const char *const ALWAYS[] = { "serialized_headers", "support_quic_eof", "adit_diag" };
+    static const char *const ALWAYS[] = { "serialized_headers", "support_quic_eof", "adit_diag",
+                                          "adit_trailers" };
     struct cli *c = r->cli;
     size_t n = 0;
     for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)

@@ -91,7 +91,7 @@ static int attempt_start(struct dispatch *d)
         struct stream *s;
         int r = open_stream(d, &s);
         if (r == 0)
-            r = tunnel_client_init(&d->client, d->ex, s);
+            r = tunnel_client_init(&d->client, d->ex, s, l->extensions);
         if (r == 0) {
             d->ex->at.linked = loop_now(w->loop);
             return 0;

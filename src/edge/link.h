@@ -13,7 +13,8 @@ struct link {
     unsigned worker;
     struct mailbox *mailbox; /* of that worker, counted */
     struct uuid tunnel, connector;
-    uint8_t index;                    /* connIndex */
+    uint8_t index;       /* connIndex */
+    unsigned extensions; /* of the connector and ours; set before others see the link */
     char connection[UUID_TEXT_BYTES]; /* the connection's uuid, for logs */
     _Atomic uint32_t in_flight; /* exchanges, from all workers; relaxed: a hint for the choice */
     _Atomic bool is_draining;   /* unregistered: no new exchange */

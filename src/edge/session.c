@@ -33,7 +33,6 @@ struct session {
     struct link *link;
     uint32_t register_id; /* of the call that waits for its answer */
     bool is_told;         /* the control plane knows of it */
-    unsigned extensions;  /* that the connector and we can */
     struct reaper reaper;
 };
 
@@ -201,7 +200,7 @@ static void answer_accepted(struct session *s, const struct registration *r)
         .connection = r->connection,
         .location = slice_str(r->location),
         .is_remotely_managed = r->is_remotely_managed,
-        .extensions = s->extensions,
+        .extensions = s->link->extensions,
     };
     s->link->tunnel = r->tunnel;
     s->link->connector = r->connector;
@@ -278,7 +277,7 @@ static void enroll(struct session *s, uint32_t id, const struct capnp_struct *pa
     copy_text(r->arch, sizeof r->arch, p.arch);
     for (uint32_t i = 0; i < p.feature_count && i < REGISTRATION_FEATURES_MAX; i++)
         copy_text(r->features[r->feature_count++], REGISTRATION_TEXT_BYTES, p.features[i]);
-    s->extensions = extensions_of(p.features, p.feature_count) & EXTENSIONS_ALL;
+    s->link->extensions = extensions_of(p.features, p.feature_count) & EXTENSIONS_ALL;
     quic_conn_peer_addr(s->quic, &peer);
     (void)addr_ip_text(&peer, r->origin_ip);
     s->state = SESSION_ENROLLING;

@@ -350,11 +350,13 @@ static int send_interims(struct h1_conn *c)
         c->continue_sent = true;
         r = buf_put(&c->out, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
     }
-    for (; r == 0 && ex->interim != NULL; ex->interim = ex->interim->next)
-        if (!c->is_1_0 && !(ex->interim->status == 100 && c->continue_sent)) {
-            c->continue_sent |= ex->interim->status == 100;
-            r = h1_write_interim(&c->out, ex->interim);
-        }
+    for (; r == 0 && ex->interim != NULL; ex->interim = ex->interim->next) {
+        bool is_continue = ex->interim->status == 100;
+        if (c->is_1_0 || (is_continue && (c->continue_sent || !ex->request.expects_continue)))
+            continue;
+        c->continue_sent |= is_continue;
+        r = h1_write_interim(&c->out, ex->interim);
+    }
     return r;
 }
 

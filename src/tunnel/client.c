@@ -3,16 +3,23 @@
 #include "base/err.h"
 #include "tunnel/metadata.h"
 
-#define IN_BYTES_MAX (TUNNEL_HEAD_BYTES_MAX + READ_STEP_BYTES)
+#define IN_BYTES_MAX  (TUNNEL_HEAD_BYTES_MAX + READ_STEP_BYTES)
+#define OUT_BYTES_MAX (TUNNEL_HEAD_BYTES_MAX + HEAD_PREAMBLE_BYTES + PIECE_LENGTH_BYTES)
 
-int tunnel_client_init(struct tunnel_client *c, struct exchange *ex, struct stream *s)
+int tunnel_client_init(struct tunnel_client *c, struct exchange *ex, struct stream *s,
+                       unsigned extensions)
 {
-    *c = (struct tunnel_client){ .ex = ex, .stream = s };
-    buf_init(&c->out, loop_chunks(ex->loop), TUNNEL_HEAD_BYTES_MAX + HEAD_PREAMBLE_BYTES);
+    const struct request *q = &ex->request;
+    bool can = (extensions & EXTENSION_TRAILERS) != 0;
+    *c = (struct tunnel_client){ .ex = ex, .stream = s, .extensions = extensions };
+    buf_init(&c->out, loop_chunks(ex->loop), OUT_BYTES_MAX);
     buf_init(&c->in, loop_chunks(ex->loop), IN_BYTES_MAX);
-    ex->wants_body = true;
+    c->in_pieces_up = can && q->framing == FRAMING_STREAM && q->upgrade == UPGRADE_NONE &&
+                      fields_get(&q->fields, SLICE("trailer")) != NULL;
+    /* A connector that can tell when the origin wants the body will. */
+    ex->wants_body |= !(can && q->expects_continue);
     ex->at.sent = loop_now(ex->loop);
-    return metadata_write_request(&c->out, ex);
+    return metadata_write_request(&c->out, ex, c->in_pieces_up);
 }
 
 void tunnel_client_done(struct tunnel_client *c)
@@ -34,6 +41,46 @@ bool tunnel_client_is_fresh(const struct tunnel_client *c)
 
 /* ---- towards the connector ---- */
 
+static void note_taken(struct tunnel_client *c, size_t before)
+{
+    if (buf_len(&c->ex->up.held) == before)
+        return;
+    c->body_taken = true;
+    exchange_wake_left(c->ex);
+}
+
+static int send_raw(struct tunnel_client *c)
+{
+    struct exchange *ex = c->ex;
+    size_t before = buf_len(&ex->up.held);
+    if (before == 0)
+        return 0;
+    int r = stream_write(c->stream, &ex->up.held);
+    note_taken(c, before);
+    return r;
+}
+
+/* `out` is empty. */
+static int send_pieces(struct tunnel_client *c)
+{
+    struct exchange *ex = c->ex;
+    for (;;) {
+        size_t before = buf_len(&ex->up.held);
+        int r = pieces_write(&c->up, &ex->up, ex->up_trailers, &ex->arena, &c->out);
+        note_taken(c, before);
+        if (r < 0 || buf_is_empty(&c->out))
+            return r;
+        r = stream_write(c->stream, &c->out);
+        if (r < 0)
+            return r;
+    }
+}
+
+static bool is_all_up(const struct tunnel_client *c)
+{
+    return c->in_pieces_up ? c->up.is_over && buf_is_empty(&c->out) : body_is_over(&c->ex->up);
+}
+
 static int send_up(struct tunnel_client *c)
 {
     struct exchange *ex = c->ex;
@@ -47,17 +94,10 @@ static int send_up(struct tunnel_client *c)
     /* An upgrade's bytes wait until the other side agreed. */
     if (ex->request.upgrade != UPGRADE_NONE && !ex->is_upgraded)
         return 0;
-    if (!buf_is_empty(&ex->up.held)) {
-        size_t before = buf_len(&ex->up.held);
-        r = stream_write(c->stream, &ex->up.held);
-        if (buf_len(&ex->up.held) < before) {
-            c->body_taken = true;
-            exchange_wake_left(ex);
-        }
-        if (r < 0)
-            return r;
-    }
-    if (body_is_over(&ex->up)) {
+    r = c->in_pieces_up ? send_pieces(c) : send_raw(c);
+    if (r < 0)
+        return r;
+    if (is_all_up(c)) {
         c->up_finished = true;
         stream_finish(c->stream);
     }
@@ -65,6 +105,17 @@ static int send_up(struct tunnel_client *c)
 }
 
 /* ---- from the connector ---- */
+
+/* The connector's word for "send the body" is the origin's, or that it is not waited for any more.
+ */
+static int take_interim(struct tunnel_client *c, struct response *r)
+{
+    if ((c->extensions & EXTENSION_TRAILERS) == 0)
+        return ERR_PROTO;
+    if (r->status == 100)
+        c->ex->wants_body = true;
+    return exchange_interim(c->ex, r);
+}
 
 static int take_head(struct tunnel_client *c)
 {
@@ -77,7 +128,13 @@ static int take_head(struct tunnel_client *c)
         c->failure = answer.failure;
         return ERR_ORIGIN;
     }
+    if (answer.response->status < 200 && answer.response->status != 101)
+        return take_interim(c, answer.response);
     if (answer.response->status == 101 && c->ex->request.upgrade == UPGRADE_NONE)
+        return ERR_PROTO;
+    if ((c->extensions & EXTENSION_TRAILERS) != 0)
+        c->in_pieces_down = answer.in_pieces;
+    if (c->in_pieces_down && answer.response->framing != FRAMING_STREAM)
         return ERR_PROTO;
     c->state = TC_BODY;
     c->down_left = answer.response->framing == FRAMING_LENGTH ? answer.response->length
@@ -97,7 +154,7 @@ static void body_over(struct tunnel_client *c)
         return;
     /* Our half ends with the other, or the stream never closes: in order only when the request was
      * whole, because a body that was cut off must not look complete to the origin. */
-    bool is_whole = body_is_over(&c->ex->up) || c->ex->request.upgrade != UPGRADE_NONE;
+    bool is_whole = is_all_up(c) || c->ex->request.upgrade != UPGRADE_NONE;
     if (is_whole)
         stream_finish(c->stream);
     c->is_cut = !is_whole;
@@ -142,6 +199,18 @@ static int take_body(struct tunnel_client *c)
     }
 }
 
+static int take_pieces(struct tunnel_client *c)
+{
+    struct exchange *ex = c->ex;
+    uint64_t before = ex->down.total;
+    int r = pieces_read(&c->down, c->stream, &c->in, &ex->down, &ex->arena, &ex->down_trailers);
+    if (ex->down.total != before)
+        exchange_wake_left(ex);
+    if (r == 0)
+        body_over(c);
+    return r;
+}
+
 static int receive(struct tunnel_client *c)
 {
     while (c->state == TC_HEAD || c->state == TC_WAIT) {
@@ -153,7 +222,7 @@ static int receive(struct tunnel_client *c)
         if (r < 0)
             return r;
     }
-    return take_body(c);
+    return c->in_pieces_down ? take_pieces(c) : take_body(c);
 }
 
 int tunnel_client_run(struct tunnel_client *c)

@@ -5,6 +5,7 @@ static const struct {
     unsigned bit;
 } TABLE[] = {
     { { (const uint8_t *)"adit_diag", 9 }, EXTENSION_DIAG },
+    { { (const uint8_t *)"adit_trailers", 13 }, EXTENSION_TRAILERS },
 };
 
 _Static_assert(sizeof TABLE / sizeof TABLE[0] == EXTENSIONS_MAX, "a name for each extension");

@@ -6,10 +6,11 @@
 #include "base/slice.h"
 
 enum extension {
-    EXTENSION_DIAG = 1 << 0, /* "adit_diag": errors carry the failure's word */
+    EXTENSION_DIAG = 1 << 0,     /* "adit_diag": errors carry the failure's word */
+    EXTENSION_TRAILERS = 1 << 1, /* "adit_trailers": trailers and interim responses cross */
 };
-#define EXTENSIONS_ALL EXTENSION_DIAG
-#define EXTENSIONS_MAX 1 /* names */
+#define EXTENSIONS_ALL (EXTENSION_DIAG | EXTENSION_TRAILERS)
+#define EXTENSIONS_MAX 2 /* names */
 
 /* The set that a list of names holds; unknown names are other people's. */
 unsigned extensions_of(const struct slice *names, size_t count);

@@ -9,6 +9,8 @@ static const struct slice HOST = { (const uint8_t *)"HttpHost", 8 };
 static const struct slice STATUS = { (const uint8_t *)"HttpStatus", 10 };
 static const struct slice RATE_LIMITED = { (const uint8_t *)"FlowConnectRateLimited", 22 };
 static const struct slice FAILURE_KEY = { (const uint8_t *)"AditFailure", 11 };
+static const struct slice BODY = { (const uint8_t *)"AditBody", 8 };
+static const struct slice PIECES = { (const uint8_t *)"pieces", 6 };
 static const struct slice HEADER = { (const uint8_t *)"HttpHeader", 10 };
 static const struct slice HEADER_COLON = { (const uint8_t *)"HttpHeader:", 11 };
 
@@ -45,7 +47,7 @@ static int add_length(struct connect_head *head, struct arena *arena, uint64_t l
 
 static int head_open(struct connect_head *head, struct arena *arena, size_t fields)
 {
-    *head = (struct connect_head){ .max = fields + 4 };
+    *head = (struct connect_head){ .max = fields + 5 };
     head->items = arena_alloc(arena, head->max * sizeof head->items[0]);
     return head->items != NULL ? 0 : ERR_NOMEM;
 }
@@ -57,7 +59,13 @@ static bool is_of_upgrade(struct slice name)
     return known == HTTP1_CONNECTION || known == HTTP1_UPGRADE;
 }
 
-int metadata_write_request(struct buf *out, struct exchange *ex)
+/* Where trailers cannot go, their announcement must not (docs/protocol.md §9). */
+static bool passes(enum framing framing, bool in_pieces, struct slice name)
+{
+    return in_pieces || framing != FRAMING_STREAM || http1_name_of(name) != HTTP1_TRAILER;
+}
+
+int metadata_write_request(struct buf *out, struct exchange *ex, bool in_pieces)
 {
     const struct request *q = &ex->request;
     struct connect_head head;
@@ -73,8 +81,11 @@ int metadata_write_request(struct buf *out, struct exchange *ex)
     r = add(&head, METHOD, q->method);
     if (r == 0)
         r = add(&head, HOST, q->host);
+    if (r == 0 && in_pieces)
+        r = add(&head, BODY, PIECES);
     for (size_t i = 0; i < q->fields.count && r == 0; i++)
-        if (!(head.type == CONNECT_WEBSOCKET && is_of_upgrade(q->fields.lines[i].name)))
+        if (!(head.type == CONNECT_WEBSOCKET && is_of_upgrade(q->fields.lines[i].name)) &&
+            passes(q->framing, in_pieces, q->fields.lines[i].name))
             r = add_header(&head, &ex->arena, q->fields.lines[i].name, q->fields.lines[i].value);
     if (r == 0 && q->framing == FRAMING_STREAM)
         r = add_header(&head, &ex->arena, SLICE("Transfer-Encoding"), SLICE("chunked"));
@@ -83,13 +94,8 @@ int metadata_write_request(struct buf *out, struct exchange *ex)
     return r == 0 ? head_encode_request(out, &head) : r;
 }
 
-/* Trailers end at the connector (§11.3), so their announcement does too. */
-static bool passes(const struct response *p, struct slice name)
-{
-    return p->framing != FRAMING_STREAM || http1_name_of(name) != HTTP1_TRAILER;
-}
-
-int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *p)
+int metadata_write_response(struct buf *out, struct exchange *ex, const struct response *p,
+                            bool in_pieces)
 {
     struct connect_head head;
     /* The answer to a tcp stream says no more than that there is one. */
@@ -101,8 +107,10 @@ int metadata_write_response(struct buf *out, struct exchange *ex, const struct r
     if (r < 0 || status.p == NULL)
         return ERR_NOMEM;
     r = add(&head, STATUS, status);
+    if (r == 0 && in_pieces)
+        r = add(&head, BODY, PIECES);
     for (size_t i = 0; i < p->fields.count && r == 0; i++)
-        if (passes(p, p->fields.lines[i].name))
+        if (passes(p->framing, in_pieces, p->fields.lines[i].name))
             r = add_header(&head, &ex->arena, p->fields.lines[i].name, p->fields.lines[i].value);
     if (r == 0 && p->has_length)
         r = add_length(&head, &ex->arena, p->length);
@@ -268,9 +276,16 @@ static bool target_is_valid(struct slice target)
     return target.p[0] == '/' || target.p[0] == '?' || slice_eq(target, SLICE("*"));
 }
 
-static int fill_request(struct exchange *ex, const struct connect_head *head, const char **ret_text)
+static bool is_in_pieces(const struct metadata *item)
+{
+    return slice_eq(item->key, BODY) && slice_eq(item->value, PIECES);
+}
+
+static int fill_request(struct exchange *ex, const struct connect_head *head, unsigned extensions,
+                        struct metadata_asked *ret)
 {
     struct request *q = &ex->request;
+    const char **ret_text = &ret->text;
     q->scheme = SLICE("http");
     q->upgrade = head->type == CONNECT_WEBSOCKET ? UPGRADE_WEBSOCKET
                  : head->type == CONNECT_TCP     ? UPGRADE_CONNECT
@@ -289,6 +304,8 @@ static int fill_request(struct exchange *ex, const struct connect_head *head, co
             q->method = value;
         if (slice_eq(key, HOST))
             q->host = value;
+        if ((extensions & EXTENSION_TRAILERS) != 0)
+            ret->in_pieces |= is_in_pieces(&head->items[i]);
     }
     if (q->method.n == 0)
         q->method = SLICE("GET");
@@ -315,20 +332,25 @@ static int fill_request(struct exchange *ex, const struct connect_head *head, co
         q->framing = FRAMING_LENGTH;
     else if (q->framing == FRAMING_STREAM)
         q->has_length = false;
+    if (ret->in_pieces && q->framing != FRAMING_STREAM)
+        return invalid(ret_text, "trailers behind a body of known length");
+    if (!ret->in_pieces && q->framing == FRAMING_STREAM)
+        (void)fields_remove(&q->fields, SLICE("Trailer"));
     return 0;
 }
 
-int metadata_read_request(struct buf *in, struct exchange *ex, enum connect_type *ret_type,
-                          const char **ret_text)
+int metadata_read_request(struct buf *in, struct exchange *ex, unsigned extensions,
+                          struct metadata_asked *ret)
 {
     struct connect_head head;
+    *ret = (struct metadata_asked){ 0 };
     int r = take_head(in, &ex->arena, head_decode_request, &head);
     if (r == ERR_UNSUPPORTED)
-        return invalid(ret_text, "unknown connection type");
+        return invalid(&ret->text, "unknown connection type");
     if (r < 0)
         return r;
-    *ret_type = head.type;
-    return fill_request(ex, &head, ret_text);
+    ret->type = head.type;
+    return fill_request(ex, &head, extensions, ret);
 }
 
 /* A status decides whether a body follows (RFC 9110 §6.4.1). */
@@ -380,6 +402,8 @@ int metadata_read_response(struct buf *in, struct exchange *ex, struct metadata_
             ret->failure = failure_of_word(value);
         else if (header_name(key, &name) == 1)
             r = take_response_header(p, name, value);
+        else
+            ret->in_pieces |= is_in_pieces(&head.items[i]);
     }
     if (head.error.n > 0) {
         ret->error = arena_str(&ex->arena,
@@ -388,10 +412,58 @@ int metadata_read_response(struct buf *in, struct exchange *ex, struct metadata_
             ret->failure = failure_of_text(head.error);
         return ret->error != NULL ? 0 : ERR_NOMEM;
     }
-    if (r < 0 || status < 101)
+    if (r < 0 || status < 100)
         return r < 0 && r != ERR_PARSE && r != ERR_RANGE ? r : ERR_PROTO;
     p->status = (unsigned)status;
     frame_response(ex, p);
     ret->response = p;
     return 0;
+}
+
+/* ---- trailers ---- */
+
+int metadata_write_trailers(struct buf *out, struct arena *arena, const struct fields *trailers)
+{
+    struct connect_head head;
+    size_t count = trailers != NULL ? trailers->count : 0;
+    int r = head_open(&head, arena, count);
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = add_header(&head, arena, trailers->lines[i].name, trailers->lines[i].value);
+    return r == 0 ? head_encode_response(out, &head) : r;
+}
+
+static int take_trailer(struct fields *f, struct slice name, struct slice value, size_t *bytes)
+{
+    value = slice_trim(value);
+    if (!field_name_is_valid(name) || !field_value_is_valid(value))
+        return ERR_PROTO;
+    *bytes += name.n + value.n + 4;
+    if (*bytes > TRAILER_BYTES_MAX)
+        return ERR_LIMIT;
+    if ((http1_name_marks(http1_name_of(name)) & HTTP1_NO_TRAILER) != 0)
+        return 0;
+    return fields_add(f, name, value);
+}
+
+int metadata_read_trailers(struct buf *in, struct arena *arena, struct fields **ret)
+{
+    struct connect_head head;
+    size_t bytes = 0;
+    int r = take_head(in, arena, head_decode_response, &head);
+    if (r < 0)
+        return r;
+    struct fields *f = arena_alloc(arena, sizeof *f);
+    if (f == NULL)
+        return ERR_NOMEM;
+    fields_init(f, arena);
+    for (size_t i = 0; i < head.count && r == 0; i++) {
+        struct slice name;
+        if (header_name(head.items[i].key, &name) == 1)
+            r = take_trailer(f, name, head.items[i].value, &bytes);
+    }
+    if (r == 0 && head.error.n > 0)
+        r = ERR_PROTO;
+    if (r == 0 && f->count > 0)
+        *ret = f;
+    return r;
 }

@@ -6,8 +6,10 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "tunnel/metadata.h"
+#include "tunnel/pieces.h"
 
-#define IN_BYTES_MAX (TUNNEL_HEAD_BYTES_MAX + READ_STEP_BYTES)
+#define IN_BYTES_MAX  (TUNNEL_HEAD_BYTES_MAX + READ_STEP_BYTES)
+#define OUT_BYTES_MAX (TUNNEL_HEAD_BYTES_MAX + HEAD_PREAMBLE_BYTES + PIECE_LENGTH_BYTES)
 
 enum server_state { TS_HEAD, TS_EXCHANGE, TS_OVER };
 
@@ -23,8 +25,11 @@ struct tunnel_server {
     enum server_state state;
     struct exchange *ex;
     uint64_t up_left; /* of a body with a length */
-    bool head_sent;
-    unsigned extensions; /* of the edge */
+    bool head_sent, continue_sent;
+    unsigned extensions;               /* of the edge */
+    bool in_pieces_up, in_pieces_down; /* bodies with trailers */
+    struct piece_reader up;
+    struct piece_writer down;
     struct reaper reaper;
 };
 
@@ -98,7 +103,7 @@ void tunnel_serve(struct tunnel_server_group *g, struct stream *s, unsigned exte
     task_init(&t->task, g->loop, server_run);
     s->owner = &t->task;
     buf_init(&t->in, loop_chunks(g->loop), IN_BYTES_MAX);
-    buf_init(&t->out, loop_chunks(g->loop), TUNNEL_HEAD_BYTES_MAX + HEAD_PREAMBLE_BYTES);
+    buf_init(&t->out, loop_chunks(g->loop), OUT_BYTES_MAX);
     list_push_back(&g->open, &t->node);
     g->count++;
     task_wake(&t->task);
@@ -134,9 +139,10 @@ static void give_to_rpc(struct tunnel_server *t)
     server_end(t, 0);
 }
 
-static void begin(struct tunnel_server *t, enum connect_type type)
+static void begin(struct tunnel_server *t, const struct metadata_asked *asked)
 {
     struct exchange *ex = t->ex;
+    t->in_pieces_up = asked->in_pieces;
     t->state = TS_EXCHANGE;
     count_head(t, 0);
     deadline_clear(&t->deadline);
@@ -146,7 +152,7 @@ static void begin(struct tunnel_server *t, enum connect_type type)
                      : UINT64_MAX;
     if (t->up_left == 0)
         body_end(&ex->up);
-    t->group->route(t->group->ctx, ex, type);
+    t->group->route(t->group->ctx, ex, asked->type);
 }
 
 /* 0 when the exchange has begun; ERR_AGAIN; ERR_CLOSED when the stream ended here. */
@@ -166,18 +172,17 @@ static int head_step(struct tunnel_server *t)
         t->ex = exchange_new(t->group->loop, &t->task);
         r = t->ex != NULL ? 0 : ERR_NOMEM;
     }
-    const char *text = NULL;
-    enum connect_type type;
+    struct metadata_asked asked;
     if (r == 0)
-        r = metadata_read_request(&t->in, t->ex, &type, &text);
+        r = metadata_read_request(&t->in, t->ex, t->extensions, &asked);
     if (r == 0) {
-        begin(t, type);
+        begin(t, &asked);
         return 0;
     }
     if (r == ERR_AGAIN)
         return r;
     if (r == ERR_INVALID)
-        refuse(t, text, FAILURE_BAD_REQUEST);
+        refuse(t, asked.text, FAILURE_BAD_REQUEST);
     else
         server_end(t, r);
     return ERR_CLOSED;
@@ -185,7 +190,19 @@ static int head_step(struct tunnel_server *t)
 
 /* ---- the exchange ---- */
 
-static int read_up(struct tunnel_server *t)
+static int read_pieces(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    uint64_t before = ex->up.total;
+    int r = pieces_read(&t->up, t->s, &t->in, &ex->up, &ex->arena, &ex->up_trailers);
+    if (r == 0)
+        body_end(&ex->up);
+    if (ex->up.total != before || r == 0)
+        exchange_wake_right(ex);
+    return r == 0 ? ERR_AGAIN : r;
+}
+
+static int read_raw(struct tunnel_server *t)
 {
     struct exchange *ex = t->ex;
     while (!ex->up.ended) {
@@ -234,6 +251,46 @@ static int watch_edge(struct tunnel_server *t)
     return r == 0 || r == ERR_EOF ? ERR_AGAIN : r;
 }
 
+/* One interim response, straight into the stream: `out` holds one head. */
+static int send_interim(struct tunnel_server *t, const struct response *r)
+{
+    int e = metadata_write_response(&t->out, t->ex, r, false);
+    return e == 0 ? stream_write(t->s, &t->out) : e;
+}
+
+/* A 100 is for those who wait for it, and once: the origin's, or ours when it is not waited for any
+ * more. An edge that knows of none gets none. */
+static int send_interims(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    const struct response go_on = { .status = 100 };
+    if ((t->extensions & EXTENSION_TRAILERS) == 0) {
+        ex->interim = NULL;
+        return 0;
+    }
+    int r = buf_is_empty(&t->out) ? 0 : stream_write(t->s, &t->out);
+    if (r == 0 && ex->wants_body && ex->request.expects_continue && !t->continue_sent &&
+        ex->response == NULL && !ex->up.ended) {
+        t->continue_sent = true;
+        r = send_interim(t, &go_on);
+    }
+    while (r == 0 && ex->interim != NULL) {
+        const struct response *next = ex->interim;
+        ex->interim = next->next;
+        if (next->status != 100)
+            r = send_interim(t, next);
+    }
+    return r;
+}
+
+/* Trailers that may come: announced, or asked for by who can take them. */
+static bool may_have_trailers(const struct exchange *ex)
+{
+    return ex->response->framing == FRAMING_STREAM && !ex->is_upgraded &&
+           (fields_get(&ex->response->fields, SLICE("trailer")) != NULL ||
+            fields_has_token(&ex->request.fields, SLICE("te"), SLICE("trailers")));
+}
+
 static int send_head(struct tunnel_server *t)
 {
     struct exchange *ex = t->ex;
@@ -245,7 +302,32 @@ static int send_head(struct tunnel_server *t)
         exchange_wake_right(ex);
     }
     t->head_sent = true;
-    return metadata_write_response(&t->out, ex, ex->response);
+    t->in_pieces_down = (t->extensions & EXTENSION_TRAILERS) != 0 && may_have_trailers(ex);
+    return metadata_write_response(&t->out, ex, ex->response, t->in_pieces_down);
+}
+
+static void note_sent(struct tunnel_server *t, size_t before)
+{
+    size_t sent = before - buf_len(&t->ex->down.held);
+    t->ex->bytes_down += sent;
+    if (sent > 0)
+        exchange_wake_right(t->ex);
+}
+
+/* `out` is empty. */
+static int send_pieces(struct tunnel_server *t)
+{
+    struct exchange *ex = t->ex;
+    for (;;) {
+        size_t before = buf_len(&ex->down.held);
+        int r = pieces_write(&t->down, &ex->down, ex->down_trailers, &ex->arena, &t->out);
+        note_sent(t, before);
+        if (r < 0 || buf_is_empty(&t->out))
+            return r;
+        r = stream_write(t->s, &t->out);
+        if (r < 0)
+            return r;
+    }
 }
 
 static int send_down(struct tunnel_server *t)
@@ -253,13 +335,12 @@ static int send_down(struct tunnel_server *t)
     struct exchange *ex = t->ex;
     /* Also with nothing to write: so an edge that wants no answer any more shows itself. */
     int r = stream_write(t->s, &t->out);
+    if (r == 0 && t->in_pieces_down)
+        return send_pieces(t);
     if (r == 0 && t->head_sent && !buf_is_empty(&ex->down.held)) {
         size_t before = buf_len(&ex->down.held);
         r = stream_write(t->s, &ex->down.held);
-        size_t sent = before - buf_len(&ex->down.held);
-        ex->bytes_down += sent;
-        if (sent > 0)
-            exchange_wake_right(ex);
+        note_sent(t, before);
     }
     return r;
 }
@@ -268,6 +349,10 @@ static int send_down(struct tunnel_server *t)
 static void refuse_length(struct tunnel_server *t)
 {
     const struct exchange *ex = t->ex;
+    if (ex->request.framing != FRAMING_LENGTH) {
+        refuse(t, "the request's body was cut off", FAILURE_REQUEST_CUT);
+        return;
+    }
     uint64_t got = ex->up.total + buf_len(&t->in);
     const char *text =
         arena_fmt(&t->ex->arena,
@@ -290,9 +375,7 @@ static void answer_failure(struct tunnel_server *t)
 static void exchange_step(struct tunnel_server *t)
 {
     struct exchange *ex = t->ex;
-    /* 1xx have no place on this transport. */
-    ex->interim = NULL;
-    int r = ex->up.ended ? watch_edge(t) : read_up(t);
+    int r = ex->up.ended ? watch_edge(t) : t->in_pieces_up ? read_pieces(t) : read_raw(t);
     if (r < 0 && r != ERR_AGAIN) {
         if (r == ERR_CUT && ex->response == NULL) {
             refuse_length(t);
@@ -308,14 +391,17 @@ static void exchange_step(struct tunnel_server *t)
         answer_failure(t);
         return;
     }
-    r = send_head(t);
+    r = send_interims(t);
+    if (r == 0)
+        r = send_head(t);
     if (r == 0)
         r = send_down(t);
     if (r < 0 && r != ERR_AGAIN) {
         server_end(t, r);
         return;
     }
-    if (t->head_sent && body_is_over(&ex->down) && buf_is_empty(&t->out)) {
+    bool is_over = t->in_pieces_down ? t->down.is_over : body_is_over(&ex->down);
+    if (t->head_sent && is_over && buf_is_empty(&t->out)) {
         stream_finish(t->s);
         server_end(t, 0);
     }
