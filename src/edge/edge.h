@@ -24,8 +24,8 @@ struct edge_conf {
     /* Of visitors (http/h1_server.h); 0 = limits.h. */
     nsec visitor_handshake, visitor_head, visitor_idle, visitor_stall;
     uint64_t visitor_rate; /* least bytes a second of a body that waits; 0 = any byte counts */
-    void (*opened)(void); /* on each worker's thread, once its sockets are bound; or NULL */
-    nsec drain;           /* how long edge_drain lets exchanges go on */
+    void (*opened)(void);  /* on each worker's thread, once its sockets are bound; or NULL */
+    nsec drain;            /* how long edge_drain lets exchanges go on */
 };
 
 struct edge_addrs {
