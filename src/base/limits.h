@@ -34,9 +34,12 @@
 #define QUIC_STREAM_WINDOW_BYTES_MAX (6 * 1024 * 1024)
 #define QUIC_CONN_WINDOW_BYTES       (4 * 1024 * 1024) /* first credit of a connection */
 #define QUIC_CONN_WINDOW_BYTES_MAX   (32 * 1024 * 1024)
-#define QUIC_CONNS_MAX               65536 /* for one endpoint */
-#define QUIC_HANDSHAKES_MAX          4096  /* not yet complete: past it a Retry is demanded */
-#define QUIC_IDLE_MS                 30000 /* six times what connectors announce */
+#define QUIC_UNREAD_BYTES_MAX                                                                      \
+    (128 * 1024 * 1024) /* arrived on one connection and not read: 256 visitors who stand still */
+#define QUIC_UNREAD_ALL_BYTES_MAX (1024 * 1024 * 1024) /* on all connections of one worker */
+#define QUIC_CONNS_MAX            65536                /* for one endpoint */
+#define QUIC_HANDSHAKES_MAX       4096  /* not yet complete: past it a Retry is demanded */
+#define QUIC_IDLE_MS              30000 /* six times what connectors announce */
 
 /* HTTP/2 */
 #define H2_STREAM_WINDOW_BYTES (256 * 1024) /* credit of a stream: what one slow reader holds */

@@ -30,6 +30,8 @@ struct quic_conf {
     nsec handshake;   /* bound of the whole handshake; 0 = 5 s */
     uint64_t stream_window, stream_window_max; /* bytes; 0 = limits.h. Auto-tuned between the two */
     uint64_t conn_window, conn_window_max;
+    uint64_t unread_max;   /* bytes that arrived and nobody has read, of all streams; past it the
+                              stream with the most is reset; 0 = QUIC_UNREAD_BYTES_MAX */
     uint64_t streams_bidi; /* streams that the peer may have open at once; 0 = 1 << 20 */
     bool datagrams;        /* announce max_datagram_frame_size 16383 */
     bool pmtud;

@@ -17,11 +17,11 @@ static int on_stream_data(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_t 
     (void)id;
     (void)offset;
     /* The connection's credit follows arrival, the stream's follows the reader: one slow reader
-     * must not stall the rest. */
+     * must not stall the rest. quic_conn_read bounds what all of them leave unread. */
     ngtcp2_conn_extend_max_offset(ng, n);
     if (s == NULL || s->is_released || s->in_err < 0)
         return 0;
-    if (n > 0 && buf_put(&s->in, slice_of(data, n)) < 0)
+    if (n > 0 && quic_stream_take(s, slice_of(data, n)) < 0)
         return NGTCP2_ERR_CALLBACK_FAILURE;
     if ((flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0)
         s->is_fin_received = true;

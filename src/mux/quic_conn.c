@@ -35,6 +35,8 @@ static void conf_defaults(struct quic_conf *conf)
         conf->stream_window_max = QUIC_STREAM_WINDOW_BYTES_MAX;
     if (conf->conn_window == 0)
         conf->conn_window = QUIC_CONN_WINDOW_BYTES;
+    if (conf->unread_max == 0)
+        conf->unread_max = QUIC_UNREAD_BYTES_MAX;
     if (conf->conn_window_max == 0)
         conf->conn_window_max = QUIC_CONN_WINDOW_BYTES_MAX;
     if (conf->streams_bidi == 0)
@@ -292,6 +294,9 @@ void quic_conn_read(struct quic_conn *c, const struct udp_packet *p)
     }
     if (!list_is_empty(&c->starved) && ngtcp2_conn_get_max_data_left(c->ng) > 0)
         list_splice(&c->sendable, &c->starved);
+    while (c->unread > c->conf.unread_max || c->e->unread > QUIC_UNREAD_ALL_BYTES_MAX)
+        if (!quic_stream_reset_worst(c))
+            break;
     quic_send_gather(c, 1);
 }
 

@@ -37,6 +37,7 @@ struct quic_endpoint {
     struct list conns;
     struct list acceptable; /* handshake complete, nobody's yet */
     size_t conn_count, handshake_count;
+    uint64_t unread;     /* of all connections */
     uint8_t *batch;      /* QUIC_BATCH_BYTES to write packets into */
     struct list blocked; /* connections whose last batch the kernel did not take */
     nsec reset_window;   /* stateless resets are rate limited */
@@ -80,6 +81,7 @@ struct quic_conn {
     size_t datagrams_in_count, datagrams_out_count;
     bool is_released, is_handshake_done;
     uint64_t bytes_sent, bytes_received;
+    uint64_t unread; /* bytes in its streams' `in` */
     struct reaper reaper;
 };
 
@@ -151,6 +153,10 @@ bool quic_stream_has_output(const struct quic_stream *s);
 /* To be called when unsent or unacked became shorter or longer. */
 void quic_stream_count_bulk(struct quic_stream *s);
 void quic_stream_acked(struct quic_stream *s, uint64_t n);
+/* Bytes that came. ERR_NOMEM, ERR_LIMIT. */
+int quic_stream_take(struct quic_stream *s, struct slice data);
+/* Resets the stream with the most unread bytes; false when none has any. */
+bool quic_stream_reset_worst(struct quic_conn *c);
 void quic_stream_closed(struct quic_stream *s, bool is_error);
 
 /* quic_creds.c */

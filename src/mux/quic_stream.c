@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "mux/quic_int.h"
 
 #define OUT_BYTES_MAX                                                                              \
@@ -37,6 +38,31 @@ struct quic_stream *quic_stream_new(struct quic_conn *c, int64_t id)
     return s;
 }
 
+/* What the stream holds for its reader is counted where it is bounded. */
+static void uncount(struct quic_stream *s, size_t n)
+{
+    if (s->conn == NULL)
+        return;
+    s->conn->unread -= n;
+    s->conn->e->unread -= n;
+}
+
+static void drop_in(struct quic_stream *s)
+{
+    uncount(s, buf_len(&s->in));
+    buf_drop(&s->in, buf_len(&s->in));
+}
+
+int quic_stream_take(struct quic_stream *s, struct slice data)
+{
+    int r = buf_put(&s->in, data);
+    if (r == 0 && s->conn != NULL) {
+        s->conn->unread += data.n;
+        s->conn->e->unread += data.n;
+    }
+    return r;
+}
+
 static void reap(struct reaper *r)
 {
     struct quic_stream *s = container_of(r, struct quic_stream, reaper);
@@ -51,6 +77,7 @@ void quic_stream_destroy(struct quic_stream *s)
     list_remove(&s->sendable);
     list_remove(&s->peer);
     if (s->conn != NULL) {
+        uncount(s, buf_len(&s->in));
         list_remove(&s->node);
         s->conn->stream_count--;
         if (s->is_counted)
@@ -73,6 +100,7 @@ void quic_stream_orphan(struct quic_stream *s, int why)
     quic_stream_count_bulk(s);
     list_remove(&s->sendable);
     list_remove(&s->node);
+    uncount(s, buf_len(&s->in));
     if (s->conn != NULL)
         s->conn->stream_count--;
     s->conn = NULL;
@@ -175,6 +203,7 @@ static int quic_stream_read(struct stream *base, struct buf *to, size_t max)
         return ERR_AGAIN;
     size_t n = buf_move(to, &s->in, max);
     if (n > 0) {
+        uncount(s, n);
         /* Reading is what grants the far side more. */
         if (s->conn != NULL && !s->is_closed && !s->is_fin_received) {
             (void)ngtcp2_conn_extend_max_stream_offset(s->conn->ng, s->id, n);
@@ -231,7 +260,7 @@ static void quic_stream_abort(struct stream *base, int why)
     if (s->out_err == 0)
         s->out_err = why < 0 ? why : ERR_CLOSED;
     list_remove(&s->sendable);
-    buf_drop(&s->in, buf_len(&s->in));
+    drop_in(s);
     buf_drop(&s->unsent, buf_len(&s->unsent));
     quic_stream_count_bulk(s);
 }
@@ -251,7 +280,7 @@ static void quic_stream_release(struct stream *base)
         (void)quic_api_shutdown_read(s->conn->ng, s->id);
         task_wake(&s->conn->send);
     }
-    buf_drop(&s->in, buf_len(&s->in));
+    drop_in(s);
 }
 
 static const struct stream_ops QUIC_STREAM_OPS = {
@@ -262,6 +291,24 @@ static const struct stream_ops QUIC_STREAM_OPS = {
     .abort = quic_stream_abort,
     .release = quic_stream_release,
 };
+
+bool quic_stream_reset_worst(struct quic_conn *c)
+{
+    struct quic_stream *worst = NULL;
+    list_each(it, &c->streams)
+    {
+        struct quic_stream *s = container_of(it, struct quic_stream, node);
+        if (worst == NULL || buf_len(&s->in) > buf_len(&worst->in))
+            worst = s;
+    }
+    if (worst == NULL || buf_is_empty(&worst->in))
+        return false;
+    log_warn("quic: too much waits to be read; the stream with the most of it was reset",
+             LU64("bytes", buf_len(&worst->in)), LU64("of", c->unread));
+    quic_stream_abort(&worst->stream, ERR_LIMIT);
+    task_wake(worst->stream.owner);
+    return true;
+}
 
 uint64_t quic_stream_id(const struct stream *s)
 {

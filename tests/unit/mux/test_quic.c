@@ -137,6 +137,46 @@ TEST(a_reader_that_stops_stops_its_writer_and_no_other_stream)
     world_close(&w);
 }
 
+/* Streams that nobody reads hold no more than the connection may, and the others go on. */
+TEST(what_nobody_reads_is_bounded_for_all_streams_together)
+{
+    enum { COUNT = 12, BOUND = 1 << 20 };
+    struct world w;
+    struct wish wish = { .server = { .unread_max = BOUND } };
+    struct stream *streams[COUNT], *theirs[COUNT];
+    struct buf out;
+    static const uint8_t block[4096];
+    unsigned reset = 0;
+    world_open_with(&w, &wish, "a.example", "a.example");
+    world_connect(&w, state_);
+    buf_init(&out, loop_chunks(w.loop), 8 << 20);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_OK(quic_conn_open(w.client, &w.task, &streams[i]));
+        for (size_t n = 0; n < 512 * 1024; n += sizeof block)
+            CHECK_OK(buf_put(&out, slice_of(block, sizeof block)));
+        for (int turn = 0; turn < 200 && !buf_is_empty(&out); turn++) {
+            (void)!stream_write(streams[i], &out);
+            loop_turn(w.loop, 1);
+        }
+        UNTIL(&w, quic_conn_accept(w.server, &w.task, &theirs[i]) == 0);
+        buf_drop(&out, buf_len(&out));
+    }
+    for (int i = 0; i < COUNT; i++) {
+        struct buf got;
+        buf_init(&got, loop_chunks(w.loop), 1);
+        reset += stream_read(theirs[i], &got, 1) == ERR_LIMIT ? 1 : 0;
+        buf_done(&got);
+    }
+    CHECK(reset > COUNT / 2 && reset < COUNT);
+    CHECK(chunk_pool_used(loop_chunks(w.loop)) * CHUNK_BYTES < 8 * BOUND);
+    for (int i = 0; i < COUNT; i++) {
+        stream_release(streams[i]);
+        stream_release(theirs[i]);
+    }
+    buf_done(&out);
+    world_close(&w);
+}
+
 TEST(an_abort_is_a_reset_at_the_other_end_and_both_ends_let_go)
 {
     struct world w;
@@ -262,6 +302,7 @@ TESTS(RUN(a_handshake_opens_both_ends),
       RUN(a_port_where_nobody_listens_is_refused),
       RUN(bytes_cross_both_ways_on_streams_that_either_side_opened),
       RUN(a_reader_that_stops_stops_its_writer_and_no_other_stream),
+      RUN(what_nobody_reads_is_bounded_for_all_streams_together),
       RUN(an_abort_is_a_reset_at_the_other_end_and_both_ends_let_go),
       RUN(a_close_is_told_with_its_code_and_ends_every_stream), RUN(a_thousand_streams_come_and_go),
       RUN(a_connection_that_was_idle_on_loopback_still_fills_a_turn),
