@@ -28,6 +28,10 @@
 #define ACCEPT_STEP        64           /* connections accepted in one turn */
 #define RUN_STEP           1024         /* tasks run before the loop polls again */
 #define MAILBOX_STEP       1024         /* messages taken in one turn */
+#define DIAL_STAGGER_MS    250 /* an address has before the next is tried beside it (RFC 8305 §5) */
+#define NAME_LIFE_MS                                                                               \
+    30000 /* a kept connection to a name is not used past it: the system's resolver tells no time  \
+             to live, and who moves a name wants to see it moved */
 
 /* QUIC */
 #define QUIC_STREAM_WINDOW_BYTES     (512 * 1024) /* first credit of a stream */

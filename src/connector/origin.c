@@ -4,10 +4,10 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/map.h"
 #include "connector/proxy_tunnel.h"
-#include "net/resolve.h"
-#include "net/tcp.h"
+#include "net/dial.h"
 
 #define KEY_BYTES_MAX 512
 #define FAILURE_BYTES 256
@@ -28,12 +28,12 @@ struct origin_conn {
     enum tls_fault fault; /* of a handshake that failed */
     struct task *owner;
     struct resolve *resolve;
-    struct addr addrs[RESOLVE_ADDRS_MAX];
-    size_t addr_count, addr_at;
+    struct dial dial;
     struct buf answer;     /* of a proxy */
     struct stream *tcp;    /* until TLS took it over */
     struct stream *stream; /* what the exchange uses; with TLS the outer one */
     bool was_reused;
+    nsec name_until; /* the name's address counts; 0 = it has none */
     int err;
     char failure[FAILURE_BYTES];
     struct reaper reaper;
@@ -51,6 +51,7 @@ struct origin_pool {
     struct loop *loop;
     struct map sets;
     size_t idle_count;
+    nsec name_life;
 };
 
 static void idle_run(struct task *t);
@@ -63,8 +64,14 @@ struct origin_pool *origin_pool_new(struct loop *loop)
     if (p == NULL)
         return NULL;
     p->loop = loop;
+    p->name_life = NAME_LIFE_MS * NSEC_PER_MSEC;
     map_init(&p->sets);
     return p;
+}
+
+void origin_pool_set_name_life(struct origin_pool *p, nsec life)
+{
+    p->name_life = life;
 }
 
 void origin_pool_free(struct origin_pool *p)
@@ -176,18 +183,12 @@ static int failed_to_connect(struct origin_conn *c, int err)
     return failed(c, err, c->target.is_unix ? "dial unix" : "dial tcp", "connect: ");
 }
 
-static int connect_next(struct origin_conn *c)
+static void dial(struct origin_conn *c, const struct addr *addrs, size_t count)
 {
-    struct tcp_dial_opts opts = { .keepalive = c->target.is_unix ? 0 : c->target.tcp_keepalive };
-    int r = ERR_UNREACH;
-    while (c->addr_at < c->addr_count) {
-        r = tcp_dial(c->pool->loop, &c->addrs[c->addr_at++], &opts, c->owner, &c->tcp);
-        if (r == 0) {
-            c->stage = ORIGIN_CONNECTING;
-            return 0;
-        }
-    }
-    return failed_to_connect(c, r);
+    struct dial_opts opts = { .keepalive = c->target.is_unix ? 0 : c->target.tcp_keepalive,
+                              .one_by_one = c->target.no_happy_eyeballs };
+    dial_init(&c->dial, c->pool->loop, addrs, count, &opts, c->owner);
+    c->stage = ORIGIN_CONNECTING;
 }
 
 /* The time for the step that begins; 0 = as long as it takes. */
@@ -202,20 +203,24 @@ static void limit(struct origin_conn *c, nsec timeout)
 static int start(struct origin_conn *c)
 {
     const struct origin_target *t = &c->target;
+    struct addr addr;
     c->stage = ORIGIN_CONNECTING;
     limit(c, t->connect_timeout);
     if (t->is_unix) {
-        c->addr_count = 1;
-        int r = addr_unix(t->host, &c->addrs[0]);
-        return r < 0 ? failed(c, r, "dial unix", "") : connect_next(c);
+        int r = addr_unix(t->host, &addr);
+        if (r < 0)
+            return failed(c, r, "dial unix", "");
+        dial(c, &addr, 1);
+        return 0;
     }
     struct slice host = t->proxy != NULL ? t->proxy->host : t->host;
     uint16_t port = t->proxy != NULL ? t->proxy->port : t->port;
-    if (addr_parse_ip(host, port, &c->addrs[0]) == 0) {
-        c->addr_count = 1;
-        return connect_next(c);
+    if (addr_parse_ip(host, port, &addr) == 0) {
+        dial(c, &addr, 1);
+        return 0;
     }
     c->stage = ORIGIN_RESOLVING;
+    c->name_until = loop_now(c->pool->loop) + c->pool->name_life;
     int r = resolve_start(c->pool->loop, host, port, c->owner, &c->resolve);
     return r < 0 ? failed(c, r, "look up", "") : 0;
 }
@@ -254,12 +259,17 @@ int origin_open(struct origin_pool *p, const struct origin_target *target, bool 
 
 static int run_resolving(struct origin_conn *c)
 {
-    int r = resolve_result(c->resolve, c->addrs, RESOLVE_ADDRS_MAX, &c->addr_count);
+    struct addr found[RESOLVE_ADDRS_MAX];
+    size_t count = 0;
+    int r = resolve_result(c->resolve, found, RESOLVE_ADDRS_MAX, &count);
     if (r == ERR_AGAIN)
         return r;
     resolve_free(c->resolve);
     c->resolve = NULL;
-    return r < 0 ? failed(c, r, "look up", "") : connect_next(c);
+    if (r < 0)
+        return failed(c, r, "look up", "");
+    dial(c, found, count);
+    return 0;
 }
 
 /* Nothing is read: reading nothing tells whether the stream lives. */
@@ -313,15 +323,11 @@ static int begin_handshake(struct origin_conn *c)
 
 static int run_connecting(struct origin_conn *c)
 {
-    if (!tcp_is_connected(c->tcp))
-        return ERR_AGAIN;
-    int r = probe(c, c->tcp);
-    if (r < 0 && r != ERR_AGAIN) {
-        stream_release(c->tcp);
-        c->tcp = NULL;
-        return c->addr_at < c->addr_count ? connect_next(c) : failed_to_connect(c, r);
-    }
-    r = say_prelude(c);
+    int r = dial_run(&c->dial, &c->tcp);
+    if (r == ERR_AGAIN)
+        return r;
+    if (r == 0)
+        r = say_prelude(c);
     if (r < 0)
         return failed_to_connect(c, r);
     if (c->target.tls == NULL) {
@@ -390,8 +396,6 @@ int origin_run(struct origin_conn *c)
             r = run_handshake(c);
         if (r < 0)
             return r;
-        if (c->stage == before && before == ORIGIN_CONNECTING)
-            return ERR_AGAIN; /* the next address is being tried */
     }
 }
 
@@ -445,6 +449,7 @@ void origin_close(struct origin_conn *c)
     }
     deadline_clear(&c->deadline);
     resolve_free(c->resolve);
+    dial_done(&c->dial);
     buf_done(&c->answer);
     stream_release(c->tcp);
     stream_release(c->stream);
@@ -463,7 +468,8 @@ static void idle_run(struct task *t)
 void origin_keep(struct origin_conn *c)
 {
     bool is_surplus = c->set->count >= c->target.idle_max || c->pool->idle_count >= IDLE_MAX;
-    if (c->target.prelude.n > 0 || c->target.idle_max == 0 ||
+    bool is_old = c->name_until > 0 && c->name_until <= loop_now(c->pool->loop);
+    if (c->target.prelude.n > 0 || c->target.idle_max == 0 || is_old ||
         c->pool->idle_count >= IDLE_SURPLUS_MAX) {
         stream_finish(c->stream);
         origin_close(c);
@@ -477,10 +483,13 @@ void origin_keep(struct origin_conn *c)
     c->pool->idle_count++;
     /* The target's views may end with the exchange: idle connections need none of them. */
     c->target.host = c->target.tls_name = (struct slice){ 0 };
-    nsec timeout = c->target.idle_timeout;
+    nsec now = loop_now(c->pool->loop), timeout = c->target.idle_timeout;
     if (is_surplus && (timeout == 0 || timeout > SURPLUS_NSEC))
         timeout = SURPLUS_NSEC;
-    if (timeout > 0)
-        deadline_set(&c->deadline, &c->task, loop_now(c->pool->loop) + timeout);
+    nsec end = timeout > 0 ? now + timeout : 0;
+    if (c->name_until > 0 && (end == 0 || c->name_until < end))
+        end = c->name_until;
+    if (end > 0)
+        deadline_set(&c->deadline, &c->task, end);
     task_wake(&c->task);
 }

@@ -32,6 +32,8 @@ struct origin_target {
 
 struct origin_pool;
 struct origin_pool *origin_pool_new(struct loop *loop);
+/* How long a connection to a name may be kept, from the look-up on; NAME_LIFE_MS at first. */
+void origin_pool_set_name_life(struct origin_pool *p, nsec life);
 /* Closes what is idle. NULL is accepted. */
 void origin_pool_free(struct origin_pool *p);
 
