@@ -161,6 +161,8 @@ static int take_identity(struct run *r, const struct credential *cred)
     size_t n = 0;
     for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
         r->features[n++] = ALWAYS[i];
+    if (!c->o.no_remote_config)
+        r->features[n++] = "allow_remote_config";
     for (size_t i = 0;
          i < c->o.features.count && n + 1 < sizeof r->features / sizeof r->features[0]; i++)
         r->features[n++] = c->o.features.items[i];
@@ -187,8 +189,10 @@ static int take_warp_routing(struct run *r)
     struct cli *c = r->cli;
     warp_routing_defaults(&r->conf.warp);
     int e = warp_routing_from_yaml(c->file, c->file_path, &r->conf.warp, &c->fault);
-    if (opt_source_of(&c->table, "max-active-flows") != OPT_FROM_DEFAULT)
+    if (opt_source_of(&c->table, "max-active-flows") != OPT_FROM_DEFAULT) {
         r->conf.warp.max_flows = (uint64_t)c->o.max_flows;
+        r->conf.max_flows = opt_text(&c->table, "max-active-flows", &c->arena);
+    }
     return e;
 }
 
@@ -325,6 +329,7 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     r->conf.streams_max = (uint64_t)c->o.streams_max;
     r->conf.stream_head = c->o.stream_head;
     r->conf.retries = (unsigned)c->o.retries;
+    r->conf.is_local_only = c->o.no_remote_config;
     r->conf.grace = c->o.grace;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;

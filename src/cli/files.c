@@ -88,8 +88,14 @@ static void request_of_flags(const struct cli *c, struct origin_request *r)
     r->no_chunked = c->o.no_chunked;
     r->connect_timeout = (int64_t)c->o.connect_timeout;
     r->tls_timeout = (int64_t)c->o.tls_timeout;
+    r->tcp_keepalive = (int64_t)c->o.tcp_keepalive;
+    r->no_happy_eyeballs = c->o.no_happy_eyeballs;
     r->keepalive_connections = c->o.keepalive_connections;
     r->keepalive_timeout = (int64_t)c->o.keepalive_timeout;
+    r->bastion = c->o.bastion;
+    r->http2 = c->o.http2_origin;
+    r->proxy_address = slice_str(c->o.proxy_address);
+    r->proxy_port = c->o.proxy_port;
     if (c->o.socks5)
         r->proxy_type = SLICE("socks");
 }

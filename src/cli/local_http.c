@@ -49,6 +49,19 @@ static int answer_quick(struct local_http *h, struct exchange *ex)
     return page_respond_bytes(ex, 200, "text/plain; charset=utf-8", slice_str(text));
 }
 
+static int answer_configuration(struct local_http *h, struct exchange *ex)
+{
+    struct strb json;
+    strb_init(&json, BODY_BYTES_MAX);
+    if (h->connector != NULL)
+        connector_configuration(h->connector, &json);
+    int r = json.err;
+    if (r == 0)
+        r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", strb_slice(&json));
+    strb_done(&json);
+    return r;
+}
+
 static void route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
 {
     struct local_http *h = ctx;
@@ -61,6 +74,8 @@ static void route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
         r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", SLICE("OK\n"));
     else if (slice_eq(path, SLICE("/metrics")))
         r = answer_metrics(h, ex);
+    else if (slice_eq(path, SLICE("/config")))
+        r = answer_configuration(h, ex);
     else if (slice_eq(path, SLICE("/quicktunnel")))
         r = answer_quick(h, ex);
     else

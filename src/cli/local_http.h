@@ -1,6 +1,6 @@
 #pragma once
-/* The connector's local endpoints: /ready, /healthcheck, /metrics, /quicktunnel (docs/protocol.md
- * §15). Loop thread. */
+/* The connector's local endpoints: /ready, /healthcheck, /metrics, /config, /quicktunnel
+ * (docs/protocol.md §15). Loop thread. */
 #include "base/fault.h"
 #include "base/text.h"
 #include "connector/connector.h"

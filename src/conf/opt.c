@@ -61,7 +61,8 @@ const char *opt_text(const struct opt_table *t, const char *name, struct arena *
     case OPT_INT:
         return arena_fmt(arena, "%lld", (long long)*(const int64_t *)at);
     case OPT_TIME:
-        return arena_fmt(arena, "%.9gs", (double)*(const nsec *)at / (double)NSEC_PER_SEC);
+        return arena_fmt(arena, "%.9gs",
+                         (double)(int64_t) * (const nsec *)at / (double)NSEC_PER_SEC);
     case OPT_LIST:
         break;
     }

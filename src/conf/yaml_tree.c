@@ -81,7 +81,10 @@ static int take_map(struct reading *r, const yaml_node_t *n, unsigned depth, str
         if (e == 0)
             e = take(r, pair->value, depth + 1, end);
         if (e == 0) {
+            const yaml_mark_t at = yaml_document_get_node(&r->doc, pair->key)->start_mark;
             (*end)->key = name;
+            (*end)->key_line = (unsigned)at.line + 1;
+            (*end)->key_column = (unsigned)at.column + 1;
             end = &(*end)->next;
         }
     }

@@ -13,10 +13,11 @@ enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_node {
     enum yaml_kind kind;
-    unsigned line, column;   /* from 1 */
-    struct slice text;       /* of a scalar */
-    bool is_plain;           /* not quoted: `yes`, `1`, `~` have a meaning beyond text */
-    struct slice key;        /* when it is a map's value */
+    unsigned line, column; /* from 1 */
+    struct slice text;     /* of a scalar */
+    bool is_plain;         /* not quoted: `yes`, `1`, `~` have a meaning beyond text */
+    struct slice key;      /* when it is a map's value */
+    unsigned key_line, key_column;
     struct yaml_node *first; /* of a list or map */
     struct yaml_node *next;  /* behind it in its list or map */
 };

@@ -54,13 +54,15 @@ static int take_target(struct exchange *ex, const struct rule *rule, struct orig
     return target->port > 0 ? 0 : ERR_INVALID;
 }
 
-void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule *rule)
+void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule *rule,
+                         struct ingress *rules)
 {
     const struct origin_request *o = &rule->request;
     const struct field *key = fields_get(&ex->request.fields, SLICE("Sec-Websocket-Key"));
     bool is_socks = rule->service.kind == SERVICE_TCP && slice_eq(o->proxy_type, SLICE("socks"));
     const char *text = NULL;
     struct ws_flow_opts opts = {
+        .rules = rules,
         .kind = rule->service.kind == SERVICE_SOCKS ? WS_SOCKS_POLICY
                 : is_socks                          ? WS_SOCKS_FIXED
                                                     : WS_DIRECT,

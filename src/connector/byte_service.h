@@ -4,7 +4,8 @@
 #include "connector/serve.h"
 
 /* Attaches a flow to where the rule, or for a bastion the request, says; or fails the exchange. */
-void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule *rule);
+void byte_service_attach(struct serve *s, struct exchange *ex, const struct rule *rule,
+                         struct ingress *rules);
 /* The host and port that a bastion is asked for: host:port with or without a path, or a URL of
  * which nothing else counts. ERR_INVALID. */
 int jump_destination(struct slice value, struct slice *ret_host, uint16_t *ret_port)

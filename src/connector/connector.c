@@ -7,6 +7,9 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "connector/configuration.h"
+#include "connector/edge_rpc.h"
+#include "connector/effective_config.h"
 #include "connector/origin_proxy.h"
 #include "net/worker.h"
 
@@ -30,7 +33,8 @@ struct connector {
     struct edge_set edges;
     struct flow_limit flows;
     struct origin_proxies *proxies;
-    bool are_others_started, is_draining;
+    struct configuration configuration;
+    bool are_others_started, is_draining, is_stopped;
 };
 
 /* ---- orders for a worker ---- */
@@ -44,6 +48,8 @@ struct order {
     unsigned index;
     sem_t *done; /* posted when it was carried out, or NULL */
 };
+
+static void configure(void *ctx, struct config_ask *ask);
 
 static void news_deliver(struct mail *m);
 
@@ -145,6 +151,146 @@ static void news_deliver(struct mail *m)
     free(n);
 }
 
+/* ---- configurations from the edge ----
+ *
+ * A worker mails what its edge asks for; it is read and judged here, away from the requests; every
+ * worker gets the new rules by mail and sends the mail back; when the last one is back the asking
+ * worker gets the answer. */
+
+struct publication {
+    _Atomic unsigned refs; /* its letters */
+    unsigned left;         /* workers that still have the old rules */
+    struct config_ask *ask;
+};
+
+struct letter {
+    struct mail mail;
+    struct connector_worker *worker;
+    struct publication *publication;
+    struct ingress *ingress; /* counted */
+    struct warp_routing warp;
+};
+
+static void publication_unref(struct publication *p)
+{
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    config_ask_free(p->ask);
+    free(p);
+}
+
+static void letter_drop(struct mail *m)
+{
+    struct letter *l = container_of(m, struct letter, mail);
+    ingress_unref(l->ingress);
+    publication_unref(l->publication);
+    free(l);
+}
+
+static void ask_drop(struct mail *m)
+{
+    config_ask_free(container_of(m, struct config_ask, mail));
+}
+
+static void answer_deliver(struct mail *m)
+{
+    struct config_ask *ask = container_of(m, struct config_ask, mail);
+    edge_rpc_configured(ask->serve, ask);
+}
+
+static void send_answer(struct config_ask *ask)
+{
+    struct connector_worker *w = container_of(ask->serve, struct connector_worker, serve);
+    ask->mail = (struct mail){ .deliver = answer_deliver, .drop = ask_drop };
+    mailbox_post(worker_mailbox(w->thread), &ask->mail);
+}
+
+/* Back from its worker. */
+static void letter_returned(struct mail *m)
+{
+    struct letter *l = container_of(m, struct letter, mail);
+    struct publication *p = l->publication;
+    p->left--;
+    if (p->left == 0 && !l->worker->connector->is_stopped) {
+        send_answer(p->ask);
+        p->ask = NULL;
+    }
+    letter_drop(m);
+}
+
+/* On the worker's thread. */
+static void letter_deliver(struct mail *m)
+{
+    struct letter *l = container_of(m, struct letter, mail);
+    serve_configure(&l->worker->serve, l->ingress, &l->warp);
+    l->mail.deliver = letter_returned;
+    mailbox_post(loop_mailbox(l->worker->connector->loop), &l->mail);
+}
+
+static void publish(struct connector *c, struct config_ask *ask)
+{
+    struct publication *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        abort();
+    atomic_init(&p->refs, c->worker_count);
+    p->left = c->worker_count;
+    p->ask = ask;
+    atomic_store_explicit(&c->flows.max, c->configuration.warp.max_flows, memory_order_relaxed);
+    for (unsigned i = 0; i < c->worker_count; i++) {
+        struct letter *l = calloc(1, sizeof *l);
+        if (l == NULL)
+            abort();
+        *l = (struct letter){
+            .mail = { .deliver = letter_deliver, .drop = letter_drop },
+            .worker = &c->workers[i],
+            .publication = p,
+            .ingress = ingress_ref(c->configuration.ingress),
+            .warp = c->configuration.warp,
+        };
+        mailbox_post(worker_mailbox(c->workers[i].thread), &l->mail);
+    }
+}
+
+static void ask_deliver(struct mail *m)
+{
+    struct config_ask *ask = container_of(m, struct config_ask, mail);
+    struct connector_worker *w = container_of(ask->serve, struct connector_worker, serve);
+    struct connector *c = w->connector;
+    struct fault f;
+    if (c->is_stopped) {
+        config_ask_free(ask);
+        return;
+    }
+    bool is_new = configuration_apply(&c->configuration, ask->version, ask->json, &f);
+    ask->applied = c->configuration.version;
+    (void)snprintf(ask->err, sizeof ask->err, "%s", f.text);
+    if (is_new) {
+        log_info("Updated to new configuration", LI64("version", ask->version),
+                 LU64("rules", ingress_count(c->configuration.ingress)));
+        publish(c, ask);
+        return;
+    }
+    if (f.code != 0)
+        log_error("the edge's configuration is refused", LI64("version", ask->version),
+                  LI64("in_force", ask->applied), LSTR("why", f.text), LU64("line", f.line),
+                  LU64("column", f.column));
+    send_answer(ask);
+}
+
+/* On a worker's thread. */
+static void configure(void *ctx, struct config_ask *ask)
+{
+    struct connector *c = ctx;
+    ask->mail = (struct mail){ .deliver = ask_deliver, .drop = ask_drop };
+    mailbox_post(loop_mailbox(c->loop), &ask->mail);
+}
+
+void connector_configuration(const struct connector *c, struct strb *to)
+{
+    effective_config_write(to, c->configuration.version, c->configuration.ingress,
+                           &c->configuration.warp);
+}
+
 /* ---- life ---- */
 
 static int worker_init(void *ctx, struct loop *loop)
@@ -161,6 +307,8 @@ static int worker_init(void *ctx, struct loop *loop)
         .flows = &w->connector->flows,
         .stream_head = conf->stream_head,
         .proxies = w->connector->proxies,
+        .configure = configure,
+        .configure_ctx = w->connector,
     };
     return serve_init(&w->serve, loop, &serve);
 }
@@ -180,13 +328,15 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     c->loop = loop;
     c->owner = owner;
     c->conf = *conf;
-    c->flows.max = conf->warp.max_flows;
+    atomic_init(&c->flows.max, conf->warp.max_flows);
     c->edges.count = conf->edge_count;
     memcpy(c->edges.addrs, conf->edges, conf->edge_count * sizeof conf->edges[0]);
     c->count =
         conf->connections < conf->edge_count ? conf->connections : (unsigned)conf->edge_count;
     (void)quic_creds_ref(conf->creds);
-    (void)ingress_ref(conf->ingress);
+    configuration_init(&c->configuration, conf->ingress, &conf->warp);
+    c->configuration.max_flows = conf->max_flows;
+    c->configuration.is_local_only = conf->is_local_only;
     unsigned workers = conf->workers > 0 ? conf->workers : 1;
     c->workers = calloc(workers, sizeof *c->workers);
     int r = c->workers != NULL ? origin_proxies_from_environment(&c->proxies) : ERR_NOMEM;
@@ -232,6 +382,7 @@ void connector_stop(struct connector *c)
     if (c == NULL)
         return;
     sem_t done;
+    c->is_stopped = true;
     (void)sem_init(&done, 0, 0);
     for (unsigned i = 0; i < c->worker_count; i++) {
         order(c, i, ORDER_CLOSE, 0, &done);
@@ -244,7 +395,7 @@ void connector_stop(struct connector *c)
     (void)sem_destroy(&done);
     loop_turn(c->loop, 0); /* the last news are taken while there is somebody to take them */
     quic_creds_unref(c->conf.creds);
-    ingress_unref(c->conf.ingress);
+    configuration_done(&c->configuration);
     origin_proxies_free(c->proxies);
     free(c->workers);
     free(c);
@@ -267,4 +418,9 @@ void connector_metrics(struct connector *c, struct strb *to)
         sets[i] = c->workers[i].metrics;
     metric_page(to, sets, c->worker_count);
     free(sets);
+    strb_fmt(to,
+             "# HELP cloudflared_orchestration_config_version Configuration in force; -1 is the "
+             "local one.\n# TYPE cloudflared_orchestration_config_version gauge\n"
+             "cloudflared_orchestration_config_version %d\n",
+             c->configuration.version);
 }

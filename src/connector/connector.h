@@ -17,6 +17,8 @@ struct connector_conf {
     struct ingress *ingress;         /* counted */
     const char *local_configuration; /* JSON for the edge; borrowed while the connector lives */
     struct warp_routing warp;
+    const char *max_flows;   /* the flag that stands above what the edge says; or NULL; borrowed */
+    bool is_local_only;      /* the edge may not change rules and warp-routing */
     const char *const *tags; /* field name, value, …, NULL; borrowed while the connector lives */
     uint64_t streams_max;    /* that an edge may have open on one connection; 0 = limits.h */
     nsec stream_head;        /* time for the head of one; 0 = limits.h */
@@ -35,3 +37,5 @@ bool connector_is_over(const struct connector *c);
 /* Stops at once and frees. NULL is accepted. */
 void connector_stop(struct connector *c);
 void connector_metrics(struct connector *c, struct strb *to);
+/* The configuration in force, as JSON. */
+void connector_configuration(const struct connector *c, struct strb *to);

@@ -45,31 +45,51 @@ static int unregister_udp(struct rpc *rpc, const struct rpc_event *call, struct 
     return rpc_answer_exception(rpc, call->id, text, out);
 }
 
-/* The configuration in force is the local one, which counts as version -1. */
-static int update_configuration(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+void config_ask_free(struct config_ask *ask)
 {
-    int32_t version = (int32_t)capnp_u32(&call->value, 0);
+    free(ask);
+}
+
+static int ask_configuration(const struct rpc_event *call, struct config_ask **ret)
+{
+    struct slice json = capnp_data(&call->value, 0);
+    struct config_ask *ask = calloc(1, sizeof *ask + json.n + 1);
+    if (ask == NULL)
+        return ERR_NOMEM;
+    uint8_t *copy = (uint8_t *)(ask + 1);
+    if (json.n > 0)
+        memcpy(copy, json.p, json.n);
+    ask->call = call->id;
+    ask->version = (int32_t)capnp_u32(&call->value, 0);
+    ask->json = slice_of(copy, json.n);
+    *ret = ask;
+    return 0;
+}
+
+int edge_rpc_answer_configuration(struct rpc *rpc, const struct config_ask *ask, struct buf *out)
+{
     struct capnp_builder b;
     struct capnp_ref results;
-    int r = rpc_answer(rpc, call->id, 0, 1, &b, &results);
+    int r = rpc_answer(rpc, ask->call, 0, 1, &b, &results);
     if (r < 0)
         return r;
     struct capnp_ref result = capnp_put(&b, results, 0, 1, 1);
-    capnp_put_u32(&b, result, 0, (uint32_t)-1);
-    if (version > -1)
-        capnp_put_text(&b, result, 0,
-                       SLICE("remote configuration is not offered by this connector yet"));
+    capnp_put_u32(&b, result, 0, (uint32_t)ask->applied);
+    if (ask->err[0] != 0)
+        capnp_put_text(&b, result, 0, slice_str(ask->err));
     return rpc_send(&b, out);
 }
 
-int edge_rpc_answer(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+int edge_rpc_answer(struct rpc *rpc, const struct rpc_event *call, struct buf *out,
+                    struct config_ask **ret_ask)
 {
+    *ret_ask = NULL;
     if (call->interface == SESSION_INTERFACE && call->method == METHOD_REGISTER_UDP)
         return register_udp(rpc, call, out);
     if (call->interface == SESSION_INTERFACE && call->method == METHOD_UNREGISTER_UDP)
         return unregister_udp(rpc, call, out);
     if (call->interface == CONFIGURATION_INTERFACE && call->method == METHOD_UPDATE_CONFIGURATION)
-        return update_configuration(rpc, call, out);
+        return ask_configuration(call, ret_ask);
     return rpc_answer_unimplemented(rpc, call, out);
 }
 
@@ -80,10 +100,14 @@ struct edge_rpc {
     struct task task;
     struct deadline deadline;
     struct loop *loop;
+    struct serve *serve;
+    uint64_t number; /* of the worker's streams */
     struct stream *s;
     struct rpc *rpc;
     struct buf in, out;
-    bool is_over; /* nothing is read any more: what is left goes out */
+    unsigned asked; /* configurations whose answer is to come */
+    bool has_ended; /* the edge will send nothing more */
+    bool is_over;   /* nothing is read any more: what is left goes out */
     struct reaper reaper;
 };
 
@@ -107,6 +131,23 @@ static void edge_rpc_close(struct edge_rpc *e, int why)
     loop_reap(e->loop, &e->reaper, reap);
 }
 
+static int answer(struct edge_rpc *e, const struct rpc_event *call)
+{
+    struct config_ask *ask = NULL;
+    int r = edge_rpc_answer(e->rpc, call, &e->out, &ask);
+    if (ask == NULL)
+        return r;
+    if (e->serve->configure == NULL) { /* there is no supervisor */
+        config_ask_free(ask);
+        return rpc_answer_unimplemented(e->rpc, call, &e->out);
+    }
+    ask->serve = e->serve;
+    ask->stream = e->number;
+    e->asked++;
+    e->serve->configure(e->serve->configure_ctx, ask);
+    return r;
+}
+
 /* 0 when nothing more is to be read, ERR_AGAIN, or what went wrong. */
 static int answer_all(struct edge_rpc *e)
 {
@@ -116,7 +157,7 @@ static int answer_all(struct edge_rpc *e)
         if (event.kind == RPC_OVER)
             return 0;
         if (event.kind == RPC_CALL)
-            r = edge_rpc_answer(e->rpc, &event, &e->out);
+            r = answer(e, &event);
         if (r < 0)
             return r;
     }
@@ -133,9 +174,13 @@ static int receive(struct edge_rpc *e)
         /* An edge that does not read its answers is not read either. */
         if (!buf_is_empty(&e->out) && stream_write(e->s, &e->out) == ERR_AGAIN)
             return ERR_AGAIN;
+        if (e->has_ended)
+            return e->asked > 0 ? ERR_AGAIN : 0;
         int r = stream_read(e->s, &e->in, READ_STEP_BYTES);
-        if (r == ERR_EOF)
-            return 0;
+        if (r == ERR_EOF) {
+            e->has_ended = true;
+            continue;
+        }
         if (r < 0)
             return r;
     }
@@ -175,6 +220,8 @@ void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
         return;
     }
     e->loop = s->loop;
+    e->serve = s;
+    e->number = ++s->rpc_count;
     e->s = stream;
     e->rpc = rpc;
     buf_init(&e->in, loop_chunks(s->loop), BYTES_MAX);
@@ -185,6 +232,24 @@ void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
     list_push_back(&s->rpcs, &e->node);
     deadline_set(&e->deadline, &e->task, loop_now_fresh(s->loop) + RPC_NSEC);
     task_wake(&e->task);
+}
+
+void edge_rpc_configured(struct serve *s, struct config_ask *ask)
+{
+    list_each(it, &s->rpcs)
+    {
+        struct edge_rpc *e = container_of(it, struct edge_rpc, node);
+        if (e->number != ask->stream || e->is_over)
+            continue;
+        e->asked--;
+        int r = edge_rpc_answer_configuration(e->rpc, ask, &e->out);
+        if (r < 0)
+            edge_rpc_close(e, r);
+        else
+            task_wake(&e->task);
+        break;
+    }
+    config_ask_free(ask);
 }
 
 void edge_rpc_abort(struct serve *s)

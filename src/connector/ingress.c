@@ -1,25 +1,12 @@
-#include "connector/ingress.h"
-
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "connector/access_policy.h"
+#include "connector/ingress_int.h"
 #include "connector/rule_extras.h"
-#include "crypto/keyfile.h"
 
 #define INGRESS_BYTES_MAX (16 * 1024 * 1024)
 #define RULES_MAX         10000
-#define CA_BYTES_MAX      (4 * 1024 * 1024)
-#define CERT_BYTES_MAX    (256 * 1024) /* one certificate with its chain, or its key */
-
-struct ingress {
-    _Atomic unsigned refs;
-    struct arena arena;
-    struct rule *rules;
-    size_t count;
-};
 
 struct ingress *ingress_ref(struct ingress *i)
 {
@@ -233,11 +220,12 @@ int ingress_from_yaml(const struct yaml_node *root, const char *where, struct in
     struct ingress *i = ingress_new(count);
     if (i == NULL)
         return fault_set(f, ERR_NOMEM, "out of memory");
-    e = keep_request(&i->arena, &global, NULL);
+    i->global = global;
+    e = keep_request(&i->arena, &i->global, NULL);
     if (e < 0)
         (void)fault_set(f, e, "the rules take too much memory");
     for (const struct yaml_node *n = list->first; n != NULL && e == 0; n = n->next)
-        e = take_rule(i, n, &global, count, where, f);
+        e = take_rule(i, n, &i->global, count, where, f);
     if (e < 0) {
         ingress_unref(i);
         return e;
@@ -263,12 +251,35 @@ int ingress_single(const char *service, const struct origin_request *request, st
     i->count = 1;
     if (e == 0)
         e = check_rule(i, r, 0, 1, NULL, f);
+    i->global = r->request; /* as it was kept */
     if (e < 0) {
         ingress_unref(i);
         return e;
     }
     *ret = i;
     return 0;
+}
+
+int ingress_without_rules(const struct yaml_node *root, const char *where, struct ingress **ret,
+                          struct fault *f)
+{
+    struct ingress *i = NULL;
+    struct origin_request global;
+    origin_request_defaults(&global);
+    int e = origin_request_from_yaml(yaml_get(root, "originRequest"), where, &global, f);
+    global.access_is_global = true;
+    /* It asks no origin, and has a request without values (docs/protocol.md §7). */
+    if (e == 0)
+        e = ingress_single("http_status:503", &(struct origin_request){ 0 }, &i, f);
+    if (e == 0 && root != NULL)
+        i->global = global;
+    if (e == 0 && keep_request(&i->arena, &i->global, NULL) < 0)
+        e = fault_set(f, ERR_NOMEM, "the rules take too much memory");
+    if (e < 0)
+        ingress_unref(i);
+    else
+        *ret = i;
+    return e;
 }
 
 /* ---- using them ---- */
@@ -281,6 +292,11 @@ size_t ingress_count(const struct ingress *i)
 const struct rule *ingress_rule(const struct ingress *i, size_t index)
 {
     return &i->rules[index];
+}
+
+const struct origin_request *ingress_global(const struct ingress *i)
+{
+    return &i->global;
 }
 
 /* Without the port, when it parses as host:port. */
@@ -330,99 +346,4 @@ size_t ingress_match(const struct ingress *i, struct slice host, struct slice pa
 size_t ingress_match_request(const struct ingress *i, const struct request *q, struct slice path)
 {
     return match(i, q->host, path, q);
-}
-
-/* `what` names the key that has the path. An empty path gives nothing. */
-static int load_file(struct slice path, const char *what, size_t bytes_max, bool is_secret,
-                     char **ret, struct slice *ret_text, struct fault *f)
-{
-    char name[4096];
-    size_t n = 0;
-    if (path.n == 0)
-        return 0;
-    if (path.n >= sizeof name)
-        return fault_set(f, ERR_TOOLARGE, "%s: the path is too long", what);
-    memcpy(name, path.p, path.n);
-    name[path.n] = 0;
-    int e = file_read(name, bytes_max, is_secret, ret, &n, f);
-    *ret_text = slice_of(*ret, n);
-    return e;
-}
-
-static int load_rule(struct rule *r, struct fault *f)
-{
-    static const char *const ALPN[] = { "http/1.1", NULL };
-    static const char *const ALPN_H2[] = { "h2", "http/1.1", NULL };
-    struct tls_client_opts opts = { .system_roots = true,
-                                    .verify = !r->request.no_tls_verify,
-                                    .alpn = ALPN };
-    char *ca = NULL, *cert = NULL, *key = NULL;
-    int e = load_file(r->request.ca_pool, "caPool", CA_BYTES_MAX, false, &ca, &opts.ca_pem, f);
-    if (e == 0 && r->extras != NULL)
-        e = load_file(r->extras->certificate, "clientCertificate.certificate", CERT_BYTES_MAX,
-                      false, &cert, &opts.cert_pem, f);
-    if (e == 0 && r->extras != NULL)
-        e = load_file(r->extras->key, "clientCertificate.key", CERT_BYTES_MAX, true, &key,
-                      &opts.key_pem, f);
-    if (e == 0)
-        e = tls_creds_client(&opts, &r->tls, f);
-    opts.alpn = ALPN_H2;
-    if (e == 0 && r->request.http2)
-        e = tls_creds_client(&opts, &r->tls_h2, f);
-    free(ca);
-    free(cert);
-    if (key != NULL)
-        explicit_bzero(key, opts.key_pem.n);
-    free(key);
-    return e;
-}
-
-/* Rules with the same roots share them: the system's store alone is a megabyte. */
-static int load_access(struct access_policy *p, const struct access_policy **last, struct fault *f)
-{
-    static const char *const ALPN[] = { "http/1.1", NULL };
-    struct tls_client_opts opts = { .system_roots = true, .verify = true, .alpn = ALPN };
-    char *ca = NULL;
-    int e = 0;
-    if (p == NULL || p->tls != NULL)
-        return 0;
-    if (*last != NULL && slice_eq((*last)->ca_pool, p->ca_pool)) {
-        p->tls = tls_creds_ref((*last)->tls);
-        return 0;
-    }
-    e = load_file(p->ca_pool, "access.caPool", CA_BYTES_MAX, false, &ca, &opts.ca_pem, f);
-    if (e == 0)
-        e = tls_creds_client(&opts, &p->tls, f);
-    free(ca);
-    *last = e == 0 ? p : *last;
-    return e;
-}
-
-/* Where the reference would let everybody in, its users should hear that we do not. */
-static void warn_of_global_access(const struct ingress *i)
-{
-    for (size_t k = 0; k < i->count; k++) {
-        if (i->rules[k].access == NULL || !i->rules[k].request.access_is_global)
-            continue;
-        log_warn("access stands above the rules: a token is wanted at each rule without an access "
-                 "of its own; cloudflared would ask for none",
-                 LU64("first_rule", k));
-        return;
-    }
-}
-
-int ingress_load_tls(struct ingress *i, struct fault *f)
-{
-    const struct access_policy *last = NULL;
-    for (size_t k = 0; k < i->count; k++) {
-        int e = 0;
-        if (rule_has_tls(&i->rules[k]) && i->rules[k].tls == NULL)
-            e = load_rule(&i->rules[k], f);
-        if (e == 0)
-            e = load_access(i->rules[k].access, &last, f);
-        if (e < 0)
-            return e;
-    }
-    warn_of_global_access(i);
-    return 0;
 }

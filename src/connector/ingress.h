@@ -64,6 +64,10 @@ int ingress_from_yaml(const struct yaml_node *root, const char *where, struct in
 /* One rule for everything, from flags. */
 int ingress_single(const char *service, const struct origin_request *request, struct ingress **ret,
                    struct fault *fault) __attribute__((warn_unused_result));
+/* What answers when there are no rules: 503 for everything. The document's originRequest is checked
+ * and kept for ingress_global; `root` may be NULL. */
+int ingress_without_rules(const struct yaml_node *root, const char *where, struct ingress **ret,
+                          struct fault *fault) __attribute__((warn_unused_result));
 void origin_request_defaults(struct origin_request *r);
 
 struct ingress *ingress_ref(struct ingress *i);
@@ -71,6 +75,8 @@ void ingress_unref(struct ingress *i); /* NULL is accepted */
 
 size_t ingress_count(const struct ingress *i);
 const struct rule *ingress_rule(const struct ingress *i, size_t index);
+/* What stands above the rules: originRequest over its presets. */
+const struct origin_request *ingress_global(const struct ingress *i);
 /* The first rule that matches; the last one when none does. `host` may have a port; `path` is
  * decoded. */
 size_t ingress_match(const struct ingress *i, struct slice host, struct slice path);

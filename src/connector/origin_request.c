@@ -15,32 +15,16 @@ void origin_request_defaults(struct origin_request *r)
     };
 }
 
-enum kind { TIME, BOOL, INT, TEXT };
+enum kind { TIME, BOOL, INT, UINT, TEXT };
 
 static const struct key {
     const char *name;
     enum kind kind;
     size_t at;
 } KEYS[] = {
-    { "connectTimeout", TIME, offsetof(struct origin_request, connect_timeout) },
-    { "tlsTimeout", TIME, offsetof(struct origin_request, tls_timeout) },
-    { "tcpKeepAlive", TIME, offsetof(struct origin_request, tcp_keepalive) },
-    { "responseTimeout", TIME, offsetof(struct origin_request, response_timeout) },
-    { "idleTimeout", TIME, offsetof(struct origin_request, idle_timeout) },
-    { "noHappyEyeballs", BOOL, offsetof(struct origin_request, no_happy_eyeballs) },
-    { "keepAliveConnections", INT, offsetof(struct origin_request, keepalive_connections) },
-    { "keepAliveTimeout", TIME, offsetof(struct origin_request, keepalive_timeout) },
-    { "httpHostHeader", TEXT, offsetof(struct origin_request, host_header) },
-    { "originServerName", TEXT, offsetof(struct origin_request, server_name) },
-    { "matchSNItoHost", BOOL, offsetof(struct origin_request, match_sni) },
-    { "caPool", TEXT, offsetof(struct origin_request, ca_pool) },
-    { "noTLSVerify", BOOL, offsetof(struct origin_request, no_tls_verify) },
-    { "disableChunkedEncoding", BOOL, offsetof(struct origin_request, no_chunked) },
-    { "bastionMode", BOOL, offsetof(struct origin_request, bastion) },
-    { "proxyAddress", TEXT, offsetof(struct origin_request, proxy_address) },
-    { "proxyPort", INT, offsetof(struct origin_request, proxy_port) },
-    { "proxyType", TEXT, offsetof(struct origin_request, proxy_type) },
-    { "http2Origin", BOOL, offsetof(struct origin_request, http2) },
+#define KEY(name, kind, field, ours) { name, kind, offsetof(struct origin_request, field) },
+#include "connector/origin_request.def"
+#undef KEY
 };
 
 static int refuse(struct fault *f, const char *where, const struct yaml_node *n, const char *want)
@@ -77,7 +61,8 @@ static int take_key(const struct key *k, const struct yaml_node *n, const char *
     case BOOL:
         return yaml_bool(n, at) < 0 ? refuse(f, where, n, "true or false is wanted") : 0;
     case INT:
-        if (take_int(n, at) < 0 || (slice_eq(n->key, SLICE("proxyPort")) && *(int64_t *)at < 0))
+    case UINT:
+        if (take_int(n, at) < 0 || (k->kind == UINT && *(int64_t *)at < 0))
             return refuse(f, where, n, "a whole number is wanted");
         return 0;
     case TEXT:

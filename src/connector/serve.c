@@ -133,7 +133,7 @@ void serve_admitted(struct serve *s, struct exchange *ex, const struct rule *rul
     case SERVICE_TCP:
     case SERVICE_BASTION:
     case SERVICE_SOCKS:
-        byte_service_attach(s, ex, rule);
+        byte_service_attach(s, ex, rule, rules);
         break;
     }
 }
@@ -188,9 +188,11 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .ingress = ingress_ref(conf->ingress),
         .metrics = conf->metrics,
         .tags = conf->tags,
-        .warp = conf->warp,
+        .warp = *conf->warp,
         .flows = conf->flows,
         .proxies = conf->proxies,
+        .configure = conf->configure,
+        .configure_ctx = conf->configure_ctx,
     };
     s->origins = origin_pool_new(loop);
     s->origins_h2 = origin_h2_pool_new(loop);
@@ -204,6 +206,14 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         s->streams.head = conf->stream_head;
     list_init(&s->rpcs);
     return s->origins != NULL && s->origins_h2 != NULL && s->access_keys != NULL ? 0 : ERR_NOMEM;
+}
+
+void serve_configure(struct serve *s, struct ingress *ingress, const struct warp_routing *warp)
+{
+    struct ingress *before = s->ingress;
+    s->ingress = ingress_ref(ingress);
+    s->warp = *warp;
+    ingress_unref(before);
 }
 
 void serve_done(struct serve *s)

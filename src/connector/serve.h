@@ -9,6 +9,7 @@
 #include "tunnel/server.h"
 
 struct access_keys;
+struct config_ask;
 struct origin_h2_pool;
 struct origin_pool;
 struct origin_proxies;
@@ -27,13 +28,16 @@ struct serve {
     struct access_keys *access_keys;
     struct origin_h2_pool *origins_h2;
     struct metric_set *metrics;
-    const char *const *tags;         /* field name, value, …, NULL: sent to origins; borrowed */
-    const struct warp_routing *warp; /* borrowed */
-    struct flow_limit *flows;        /* shared with the other workers; borrowed */
+    const char *const *tags; /* field name, value, …, NULL: sent to origins; borrowed */
+    struct warp_routing warp;
+    struct flow_limit *flows;             /* shared with the other workers; borrowed */
     const struct origin_proxies *proxies; /* or NULL; borrowed */
     char connector[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
-    struct list rpcs; /* RPC streams of the edge that are open */
+    struct list rpcs;   /* RPC streams of the edge that are open */
+    uint64_t rpc_count; /* that were ever opened */
+    void (*configure)(void *ctx, struct config_ask *ask);
+    void *configure_ctx;
 };
 
 struct serve_conf {
@@ -45,6 +49,9 @@ struct serve_conf {
     struct flow_limit *flows;
     const struct origin_proxies *proxies; /* or NULL */
     nsec stream_head;                     /* time for a stream's head; 0 = limits.h */
+    /* Takes over what the edge asks for; edge_rpc_configured brings the answer, on this thread. */
+    void (*configure)(void *ctx, struct config_ask *ask);
+    void *configure_ctx;
 };
 
 /* ERR_NOMEM. */
@@ -52,6 +59,8 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     __attribute__((warn_unused_result));
 /* Aborts what is open. Turn the loop once before freeing it. */
 void serve_done(struct serve *s);
+/* Other rules: for exchanges that begin from now on. `ingress` gains a reference. */
+void serve_configure(struct serve *s, struct ingress *ingress, const struct warp_routing *warp);
 /* Takes over one stream that the edge opened; `extensions`: what this edge can. */
 void serve_stream(struct serve *s, struct stream *stream, unsigned extensions);
 struct metric_set *serve_metrics_new(void);

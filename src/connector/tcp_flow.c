@@ -145,7 +145,7 @@ static int take_dest(struct exchange *ex, struct host_port *ret, const char **re
 
 void tcp_flow_attach(struct serve *s, struct exchange *ex)
 {
-    const struct warp_routing *w = s->warp;
+    const struct warp_routing *w = &s->warp;
     struct host_port to;
     const char *text = NULL;
     int r = take_dest(ex, &to, &text);

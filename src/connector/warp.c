@@ -39,7 +39,7 @@ int warp_routing_from_yaml(const struct yaml_node *root, const char *where, stru
         r = take_time(map, "tcpKeepAlive", where, &w->tcp_keepalive, &w->has_tcp_keepalive, f);
     if (r == 0 && flows != NULL && !yaml_is_null(flows) &&
         (flows->kind != YAML_SCALAR || !flows->is_plain ||
-         slice_u64(flows->text, UINT32_MAX, &w->max_flows) < 0))
+         slice_u64(flows->text, INT64_MAX, &w->max_flows) < 0))
         r = yaml_fault(f, ERR_PARSE, where, flows, "a whole number is wanted");
     return r;
 }
@@ -47,7 +47,8 @@ int warp_routing_from_yaml(const struct yaml_node *root, const char *where, stru
 bool flow_limit_take(struct flow_limit *l)
 {
     uint64_t before = atomic_fetch_add_explicit(&l->active, 1, memory_order_relaxed);
-    if (l->max == 0 || before < l->max)
+    uint64_t max = atomic_load_explicit(&l->max, memory_order_relaxed);
+    if (max == 0 || before < max)
         return true;
     flow_limit_give(l);
     return false;

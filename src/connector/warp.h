@@ -21,7 +21,7 @@ int warp_routing_from_yaml(const struct yaml_node *root, const char *where, stru
 
 struct flow_limit {
     _Atomic uint64_t active;
-    uint64_t max; /* 0 = any number */
+    _Atomic uint64_t max; /* 0 = any number; a new configuration may change it */
 };
 
 /* Takes a place; false when there is none. */

@@ -407,7 +407,7 @@ void ws_flow_attach(struct serve *s, struct exchange *ex, const struct ws_flow_o
     }
     f->serve = s;
     f->ex = ex;
-    f->ingress = ingress_ref(s->ingress);
+    f->ingress = ingress_ref(opts->rules);
     f->opts = *opts;
     f->turn.of = opts->upstreams;
     f->key = key != NULL ? key->value : (struct slice){ 0 };

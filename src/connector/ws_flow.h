@@ -18,11 +18,12 @@ enum ws_kind {
 
 struct ws_flow_opts {
     enum ws_kind kind;
+    struct ingress *rules;       /* what the other views belong to; held while it lives */
     struct origin_target target; /* its host is of the exchange's arena or of the ingress */
     struct upstreams *upstreams; /* of the ingress: in the place of target's host; or NULL */
     const struct yaml_node *ip_rules;
     nsec ping_every;
 };
 
-/* Attaches it, or fails the exchange. Holds the rules that are in force. */
+/* Attaches it, or fails the exchange. */
 void ws_flow_attach(struct serve *s, struct exchange *ex, const struct ws_flow_opts *opts);

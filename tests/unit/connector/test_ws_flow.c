@@ -30,13 +30,15 @@ static struct lab *route_lab;
 
 static void route(void *ctx, struct exchange *ex, enum connect_type type)
 {
+    struct serve *serve = ctx;
     struct ws_flow_opts opts = { .kind = WS_DIRECT,
+                                 .rules = serve->ingress,
                                  .target = { .host = SLICE("127.0.0.1"),
                                              .port = route_lab->port,
                                              .connect_timeout = 30 * NSEC_PER_SEC },
                                  .ping_every = route_lab->ping_every };
     (void)type;
-    ws_flow_attach(ctx, ex, &opts);
+    ws_flow_attach(serve, ex, &opts);
 }
 
 static void lab_open(struct lab *l, void **state_)
