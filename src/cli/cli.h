@@ -28,6 +28,8 @@ struct cli {
     struct opt_table table;
     struct yaml_node *file; /* of --config or the first config.yml found; NULL = none */
     const char *file_path;
+    struct slice file_text;
+    bool is_file_broken; /* the fault is about the file's rules: there may be more to say */
     struct fault fault;
     struct local_edge local; /* once it was looked for: files may be out of reach later */
     bool is_local_known;
@@ -37,8 +39,15 @@ struct cli {
     struct fault ca_fault; /* why the latter could not be read */
 };
 
-/* "adit: …" on standard error. Returns 1. */
+/* "adit: …" on standard error; about the configuration file with the line that is meant, and with
+ * all other mistakes in its rules. Returns 1. */
 int cli_complain(struct cli *c);
+/* explain.c: what is wrong with the file's rules, and what cannot be meant. In the arena; NULL when
+ * memory is short. */
+struct ingress_report *cli_check_rules(struct cli *c);
+void cli_explain(const struct cli *c, const struct ingress_report *r);
+/* What cannot be meant in rules that are good: in the log of a run. */
+void cli_log_warnings(struct cli *c);
 /* Wrong arguments: "adit COMMAND" requires WHAT. Returns EXIT_USAGE. */
 int cli_usage(const struct cli *c, const char *command, const char *what);
 

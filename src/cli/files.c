@@ -10,13 +10,6 @@
 
 #define FILE_BYTES_MAX (1024 * 1024)
 
-int cli_complain(struct cli *c)
-{
-    char line[FAULT_LINE_BYTES];
-    (void)fprintf(stderr, "adit: %s\n", fault_line(&c->fault, line));
-    return 1;
-}
-
 int cli_usage(const struct cli *c, const char *command, const char *what)
 {
     (void)c;
@@ -71,6 +64,7 @@ int cli_read_config(struct cli *c)
     if (c->file_path == NULL)
         return 0;
     int r = cli_read_file(c, c->file_path, false, &text);
+    c->file_text = r == 0 ? text : (struct slice){ 0 };
     if (r == 0)
         r = yaml_parse(text, c->file_path, &c->arena, &c->file, &c->fault);
     return r == 0 ? opt_file(&c->table, c->file, c->file_path, &c->arena, &c->fault) : r;
@@ -122,12 +116,15 @@ int cli_ingress(struct cli *c, struct ingress **ret)
                     opt_source_of(&c->table, "bastion") == OPT_FROM_FLAG;
     if (has_rules && !is_meant) {
         r = ingress_from_yaml(c->file, c->file_path, &i, &c->fault);
+        c->is_file_broken = r < 0;
     } else if (service != NULL) {
         request_of_flags(c, &request);
         r = ingress_single(service, &request, &i, &c->fault);
     }
     if (r == 0 && i != NULL)
         r = ingress_load_tls(i, &c->fault);
+    if (r == 0 && has_rules && !is_meant)
+        cli_log_warnings(c);
     if (r < 0)
         ingress_unref(i);
     else

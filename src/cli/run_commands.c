@@ -1,11 +1,10 @@
-/* adit tunnel (quick), adit tunnel run, adit tunnel ingress. */
+/* adit tunnel (quick), adit tunnel run. */
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/account.h"
 #include "cli/http_call.h"
-#include "codec/uri.h"
 #include "net/resolve.h"
 
 #define TOKEN_BYTES_MAX 65536
@@ -301,61 +300,4 @@ int cmd_run(struct cli *c, int argc, char **argv)
     int status = cli_connect(c, &cred, NULL, ingress);
     ingress_unref(ingress);
     return status;
-}
-
-/* ---- ingress ---- */
-
-static int load_rules(struct cli *c, struct ingress **ret)
-{
-    if (c->file_path == NULL)
-        return fault_set(&c->fault, ERR_NOTFOUND,
-                         "there is no configuration file; name it with --config");
-    return ingress_from_yaml(c->file, c->file_path, ret, &c->fault);
-}
-
-int cmd_ingress_validate(struct cli *c, int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    struct ingress *i = NULL;
-    if (c->file_path != NULL)
-        (void)printf("Validating rules from %s\n", c->file_path);
-    (void)fflush(stdout);
-    if (load_rules(c, &i) < 0)
-        return cli_complain(c);
-    (void)printf("OK\n");
-    ingress_unref(i);
-    return 0;
-}
-
-int cmd_ingress_rule(struct cli *c, int argc, char **argv)
-{
-    struct ingress *i = NULL;
-    struct uri u;
-    size_t n;
-    if (argc != 1 || uri_parse(slice_str(argv[0]), &u) < 0 || !u.has_authority) {
-        (void)fault_set(
-            &c->fault, ERR_INVALID,
-            "ingress rule needs one URL: adit tunnel ingress rule https://HOSTNAME/PATH");
-        (void)cli_complain(c);
-        return EXIT_USAGE;
-    }
-    if (c->file_path != NULL)
-        (void)printf("Using rules from %s\n", c->file_path);
-    (void)fflush(stdout);
-    if (load_rules(c, &i) < 0)
-        return cli_complain(c);
-    struct slice path = arena_copy(&c->arena, u.path);
-    if (path.p == NULL || uri_unescape(path, (uint8_t *)(uintptr_t)path.p, &n) < 0)
-        n = path.n;
-    size_t index = ingress_match(i, u.at.host, slice_of(path.p, n));
-    const struct rule *rule = ingress_rule(i, index);
-    (void)printf("Matched rule #%zu\n", index);
-    if (rule->hostname.n > 0)
-        (void)printf("\thostname: %.*s\n", SLICE_FMT(rule->hostname));
-    if (rule->path.n > 0)
-        (void)printf("\tpath: %.*s\n", SLICE_FMT(rule->path));
-    (void)printf("\tservice: %.*s\n", SLICE_FMT(rule->service.text));
-    ingress_unref(i);
-    return 0;
 }

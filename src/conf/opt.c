@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "conf/duration.h"
+#include "conf/spelling.h"
 
 /* ---- names ---- */
 
@@ -308,30 +309,6 @@ int opt_file(const struct opt_table *t, const struct yaml_node *map, const char 
 
 /* ---- flags ---- */
 
-/* Edit distance, no further than 2. */
-static unsigned distance(struct slice a, struct slice b)
-{
-    unsigned row[64];
-    if (a.n >= 64 || b.n >= 64)
-        return 99;
-    for (unsigned j = 0; j <= b.n; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.n; i++) {
-        unsigned corner = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= b.n; j++) {
-            unsigned above = row[j], best = corner + (a.p[i - 1] != b.p[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            corner = above;
-        }
-    }
-    return row[b.n];
-}
-
 static int unknown_flag(const struct opt_table *tables, size_t count, struct slice name,
                         struct fault *f)
 {
@@ -339,7 +316,7 @@ static int unknown_flag(const struct opt_table *tables, size_t count, struct sli
     unsigned least = 3;
     for (size_t t = 0; t < count; t++)
         for (size_t i = 0; i < tables[t].count; i++) {
-            unsigned d = distance(name, main_name(&tables[t].rows[i]));
+            unsigned d = edit_distance(name, main_name(&tables[t].rows[i]));
             if (d < least) {
                 least = d;
                 nearest = main_name(&tables[t].rows[i]);

@@ -121,13 +121,32 @@ static int take(struct reading *r, int index, unsigned depth, struct yaml_node *
     }
 }
 
-static int syntax_fault(const yaml_parser_t *parser, const char *where, struct fault *fault)
+/* Whether a tab is among what a line is indented with. */
+static bool begins_with_tab(struct slice text, size_t line)
 {
+    struct slice part = { 0 };
+    for (size_t i = 0; i <= line; i++)
+        if (!slice_split(&text, '\n', &part))
+            return false;
+    size_t n = 0;
+    while (n < part.n && part.p[n] == ' ')
+        n++;
+    return n < part.n && part.p[n] == '\t';
+}
+
+static int syntax_fault(const yaml_parser_t *parser, struct slice text, const char *where,
+                        struct fault *fault)
+{
+    int e = ERR_PARSE;
     if (parser->error == YAML_MEMORY_ERROR)
         return fault_set(fault, ERR_NOMEM, "out of memory");
-    int e = fault_set(
-        fault, ERR_PARSE, "%s%s%s", parser->problem != NULL ? parser->problem : "it is not YAML",
-        parser->context != NULL ? ", " : "", parser->context != NULL ? parser->context : "");
+    if (begins_with_tab(text, parser->problem_mark.line))
+        e = fault_set(fault, ERR_PARSE, "there is a tab: YAML is indented with spaces alone");
+    else
+        e = fault_set(fault, ERR_PARSE, "%s%s%s",
+                      parser->problem != NULL ? parser->problem : "it is not YAML",
+                      parser->context != NULL ? ", " : "",
+                      parser->context != NULL ? parser->context : "");
     (void)fault_at(fault, where, (unsigned)parser->problem_mark.line + 1,
                    (unsigned)parser->problem_mark.column + 1);
     return e;
@@ -144,7 +163,7 @@ int yaml_parse(struct slice text, const char *where, struct arena *arena, struct
         return fault_set(fault, ERR_NOMEM, "out of memory");
     yaml_parser_set_input_string(&parser, text.p != NULL ? text.p : (const uint8_t *)"", text.n);
     if (yaml_parser_load(&parser, &r.doc) == 0) {
-        int e = syntax_fault(&parser, where, fault);
+        int e = syntax_fault(&parser, text, where, fault);
         yaml_parser_delete(&parser);
         return e;
     }

@@ -84,7 +84,7 @@ static bool is_catch_all(const struct rule *r)
            !rule_extras_have_conditions(r->extras);
 }
 
-static int check_hostname(const struct rule *r, size_t index, size_t count, struct fault *f)
+int rule_check_hostname(const struct rule *r, size_t index, size_t count, struct fault *f)
 {
     struct slice h = r->hostname;
     bool is_last = index + 1 == count;
@@ -125,11 +125,12 @@ static int keep_rule_request(struct ingress *i, struct rule *r, const struct ori
     return e == 0 ? 0 : fault_set(f, e, "the rules take too much memory");
 }
 
-/* `kept` is the request that the rule's began with, or NULL. */
+/* `kept` is the request that the rule's began with, or NULL; *ret_key is what is looked at. */
 static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t count,
-                      const struct origin_request *kept, struct fault *f)
+                      const struct origin_request *kept, const char **ret_key, struct fault *f)
 {
     int e = 0;
+    *ret_key = "originRequest";
     /* bastionMode makes a bastion of whatever URL there is. */
     if (r->request.bastion && r->service.kind != SERVICE_STATUS &&
         r->service.kind != SERVICE_HELLO && r->service.kind != SERVICE_UNIX &&
@@ -143,10 +144,14 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
         e = keep_rule_request(i, r, kept, f);
     if (e == 0)
         e = access_policy_make(&r->request, &i->arena, &r->access, f);
-    if (e == 0)
-        e = check_hostname(r, index, count, f);
-    if (e == 0)
-        e = compile_path(r, index, f);
+    if (e < 0)
+        return e;
+    *ret_key = "hostname";
+    e = rule_check_hostname(r, index, count, f);
+    if (e < 0)
+        return e;
+    *ret_key = "path";
+    e = compile_path(r, index, f);
     if (e < 0)
         return e;
     if (slice_find(r->hostname, '*') == r->hostname.n)
@@ -175,6 +180,7 @@ static int take_rule(struct ingress *i, const struct yaml_node *n,
 {
     struct rule *r = &i->rules[i->count];
     struct slice service;
+    const char *key = "service";
     if (n->kind != YAML_MAP)
         return yaml_fault(f, ERR_PARSE, where, n, "a rule is a map with the key service");
     r->request = *global;
@@ -192,9 +198,12 @@ static int take_rule(struct ingress *i, const struct yaml_node *n,
         e = rule_extras_from_yaml(n, where, &i->arena, &r->extras, f);
     i->count++;
     if (e == 0)
-        e = check_rule(i, r, i->count - 1, count, global, f);
-    if (e < 0 && f != NULL && f->line == 0)
-        (void)fault_at(f, where, n->line, n->column);
+        e = check_rule(i, r, i->count - 1, count, global, &key, f);
+    if (e < 0 && f != NULL && f->line == 0) {
+        const struct yaml_node *at = yaml_get(n, key);
+        at = at != NULL ? at : n;
+        (void)fault_at(f, where, at->line, at->column);
+    }
     return e;
 }
 
@@ -243,6 +252,7 @@ int ingress_single(const char *service, const struct origin_request *request, st
     struct rule *r = &i->rules[0];
     r->request = *request;
     struct slice text = slice_str(service);
+    const char *key;
     /* Here, unlike in a file, a final slash is forgiven: people paste URLs. */
     if (slice_find(text, ':') < text.n && slice_ends(text, SLICE("/")) &&
         !slice_ends(text, SLICE("://")) && !slice_starts(text, SLICE("unix")))
@@ -250,7 +260,7 @@ int ingress_single(const char *service, const struct origin_request *request, st
     int e = service_parse(text, &i->arena, &r->service, f);
     i->count = 1;
     if (e == 0)
-        e = check_rule(i, r, 0, 1, NULL, f);
+        e = check_rule(i, r, 0, 1, NULL, &key, f);
     i->global = r->request; /* as it was kept */
     if (e < 0) {
         ingress_unref(i);
@@ -315,7 +325,7 @@ bool ingress_is_internal(struct slice host)
     return slice_eq(without_port(host), SLICE("management.argotunnel.com"));
 }
 
-static bool hostname_matches(const struct rule *r, struct slice host)
+bool rule_takes_host(const struct rule *r, struct slice host)
 {
     struct slice h = r->hostname;
     if (h.n == 0 || slice_eq(h, SLICE("*")))
@@ -331,7 +341,7 @@ static size_t match(const struct ingress *i, struct slice host, struct slice pat
     host = without_port(host);
     for (size_t k = 0; k < i->count; k++) {
         const struct rule *r = &i->rules[k];
-        if (hostname_matches(r, host) && (r->regex == NULL || regex_matches(r->regex, path)) &&
+        if (rule_takes_host(r, host) && (r->regex == NULL || regex_matches(r->regex, path)) &&
             (q == NULL || rule_extras_match(r->extras, q)))
             return k;
     }

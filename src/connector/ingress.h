@@ -82,6 +82,8 @@ const struct origin_request *ingress_global(const struct ingress *i);
 size_t ingress_match(const struct ingress *i, struct slice host, struct slice path);
 /* The same for a request, whose method and fields must meet the rule's conditions besides. */
 size_t ingress_match_request(const struct ingress *i, const struct request *q, struct slice path);
+/* Whether a rule takes a host, without a port, whatever the path is. */
+bool rule_takes_host(const struct rule *r, struct slice host);
 /* Whether a host (with or without a port) is the connector's own, which no rule may catch: its
  * management service, index -1 of the reference. */
 bool ingress_is_internal(struct slice host);

@@ -11,3 +11,8 @@ struct ingress {
     size_t count;
     struct origin_request global;
 };
+
+/* Whether its hostname is one, and whether it catches everything only where it should. The words
+ * are the reference's. */
+int rule_check_hostname(const struct rule *r, size_t index, size_t count, struct fault *f)
+    __attribute__((warn_unused_result));

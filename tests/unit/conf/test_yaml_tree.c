@@ -347,7 +347,39 @@ TEST(every_prefix_is_read_or_refused)
     }
 }
 
-TESTS(RUN(a_document_becomes_a_tree_with_places), RUN(an_empty_file_is_no_document),
+TEST(a_tab_that_indents_is_called_by_its_name)
+{
+    static const struct {
+        const char *text;
+        bool is_tab;
+    } CASES[] = { { "a:\n\tb: 1\n", true },
+                  { "\xc3\xa4: \xc3\xa4\na:\n  \tb: 1\n", true },
+                  { "a: [\n", false } };
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct arena a;
+        struct yaml_node *root = NULL;
+        struct fault f = { 0 };
+        arena_init(&a, 1 << 20);
+        CHECK_ERR(ERR_PARSE, yaml_parse(slice_str(CASES[i].text), "x", &a, &root, &f));
+        CHECK((strstr(f.text, "there is a tab") != NULL) == CASES[i].is_tab);
+        arena_done(&a);
+    }
+}
+
+TEST(a_key_has_a_place_of_its_own)
+{
+    struct arena a;
+    struct yaml_node *root = NULL;
+    struct fault f = { 0 };
+    arena_init(&a, 1 << 20);
+    CHECK_OK(yaml_parse(SLICE("a: 1\nb:\n  cd: x\n"), "x", &a, &root, &f));
+    const struct yaml_node *cd = yaml_get(yaml_get(root, "b"), "cd");
+    CHECK(cd->key_line == 3 && cd->key_column == 3 && cd->line == 3 && cd->column == 7);
+    arena_done(&a);
+}
+
+TESTS(RUN(a_tab_that_indents_is_called_by_its_name), RUN(a_key_has_a_place_of_its_own),
+      RUN(a_document_becomes_a_tree_with_places), RUN(an_empty_file_is_no_document),
       RUN(the_first_document_is_the_one), RUN(an_alias_is_what_it_names),
       RUN(what_is_broken_is_refused_with_its_place), RUN(a_bomb_of_aliases_does_not_go_off),
       RUN(nesting_has_a_bound), RUN(a_file_of_a_mebibyte_is_the_largest),
