@@ -79,8 +79,10 @@ static int add_edge(struct run *r, struct slice text)
         log_warn("an edge's name could not be resolved", LSLICE("edge", text), LERR(e));
         return 0;
     }
-    if (r->conf.edge_count < sizeof r->conf.edges / sizeof r->conf.edges[0])
-        r->conf.edges[r->conf.edge_count++] = found[0];
+    struct addr literal;
+    bool is_name = addr_parse_ip(hp.host, 0, &literal) < 0;
+    edge_list_add(&r->conf.edges, hp.host, hp.has_port ? hp.port : EDGE_PORT, found, count,
+                  is_name);
     return 0;
 }
 
@@ -97,16 +99,17 @@ static int take_edges(struct run *r, const struct credential *cred)
         e = add_edge(r, local.tunnel);
     if (e < 0)
         return e;
-    if (r->conf.edge_count == 0)
+    struct edge_list *l = &r->conf.edges;
+    if (l->count == 0)
         return fault_set(
             &c->fault, ERR_NOTFOUND,
             "there is no edge to connect to: none runs on this machine (looked in ./var and "
             "/var/lib/adit); name one with --edge HOST:7844 and --cacert ca.pem, or use a "
             "token of adit tunnel token");
     /* One edge is dialled as often as connections are wanted. */
-    size_t known = r->conf.edge_count;
-    for (size_t i = 0; r->conf.edge_count < r->conf.connections; i++)
-        r->conf.edges[r->conf.edge_count++] = r->conf.edges[i % known];
+    size_t known = l->count;
+    for (size_t i = 0; l->count < r->conf.connections; i++)
+        l->addrs[l->count++] = l->addrs[i % known];
     return 0;
 }
 

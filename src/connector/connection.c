@@ -7,9 +7,11 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/control_client.h"
+#include "net/resolve.h"
 #include "net/udp.h"
 
 #define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (docs/protocol.md §7) */
+#define RESOLVE_NSEC  (5 * NSEC_PER_SEC) /* then the addresses that are known are good enough */
 #define UNREGISTER_NSEC                                                                            \
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
 #define LINGER_NSEC                                                                                \
@@ -39,6 +41,8 @@ struct connection {
     int err;           /* of the last failure */
     char why[256];
     bool was_open; /* the last dial succeeded */
+    bool has_dialled;
+    struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
     nsec drain_end;
     struct addr local; /* the port stays the same over all dials */
@@ -72,9 +76,9 @@ static void news_drop(struct mail *m)
     free(container_of(m, struct connection_news, mail));
 }
 
-static const struct addr *edge_of(const struct connection *c)
+static struct addr edge_of(const struct connection *c)
 {
-    return &c->conf.edges->addrs[c->edge_at];
+    return edge_set_addr(c->conf.edges, c->edge_at);
 }
 
 static void tell(struct connection *c, const char *text, nsec retry_in)
@@ -87,7 +91,7 @@ static void tell(struct connection *c, const char *text, nsec retry_in)
     n->index = c->conf.index;
     n->state = c->state;
     n->err = c->err;
-    n->edge = *edge_of(c);
+    n->edge = edge_of(c);
     n->is_remotely_managed = c->control.is_remotely_managed;
     n->retry_in = retry_in;
     (void)snprintf(n->text, sizeof n->text, "%s", text);
@@ -106,6 +110,8 @@ static void fail(struct connection *c, int err, const char *why)
 static void unwind(struct connection *c)
 {
     deadline_clear(&c->deadline);
+    resolve_free(c->resolve);
+    c->resolve = NULL;
     control_client_done(&c->control);
     c->control = (struct control_client){ 0 };
     if (c->quic != NULL) {
@@ -115,7 +121,7 @@ static void unwind(struct connection *c)
     }
 }
 
-static void dial(struct connection *c)
+static void dial_address(struct connection *c)
 {
     struct quic_conf conf = {
         .creds = c->conf.creds,
@@ -126,9 +132,11 @@ static void dial(struct connection *c)
         .datagrams = true,
         .pmtud = true,
     };
-    const struct addr *bind = c->local.size > 0 ? &c->local : c->conf.bind;
-    c->was_open = false;
-    int r = quic_dial(c->loop, &conf, edge_of(c), bind, c->conf.server_name, &c->task, &c->quic);
+    struct addr edge = edge_of(c);
+    bool fits = c->local.size > 0 && c->local.sa.ss_family == edge.sa.ss_family;
+    const struct addr *bind = fits ? &c->local : c->conf.bind;
+    c->has_dialled = true;
+    int r = quic_dial(c->loop, &conf, &edge, bind, c->conf.server_name, &c->task, &c->quic);
     if (r < 0) {
         c->local.size = 0; /* the port may be the reason */
         fail(c, r, err_text(r));
@@ -136,15 +144,28 @@ static void dial(struct connection *c)
     task_wake(&c->task); /* a failure is an event like any other */
 }
 
+/* An edge that was given by its name may have moved since. */
+static void dial(struct connection *c)
+{
+    const struct edge_name *name = edge_set_name(c->conf.edges, c->edge_at);
+    c->was_open = false;
+    if (name == NULL || !c->has_dialled ||
+        resolve_start(c->loop, slice_str(name->host), name->port, &c->task, &c->resolve) < 0) {
+        dial_address(c);
+        return;
+    }
+    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + RESOLVE_NSEC);
+}
+
 static void enroll(struct connection *c)
 {
     struct stream *s;
-    struct addr source;
+    struct addr source, edge = edge_of(c);
     c->err = 0;
     c->was_open = true;
     quic_conn_local_addr(c->quic, &c->local);
     /* The socket is bound to any address: the edge is told the one that it is reached from. */
-    if (addr_is_any(&c->local) && udp_source_addr(edge_of(c), &source) == 0)
+    if (addr_is_any(&c->local) && udp_source_addr(&edge, &source) == 0)
         addr_set_port(&source, addr_port(&c->local));
     else
         source = c->local;
@@ -259,6 +280,28 @@ static void lose(struct connection *c, int err, const char *why)
     connection_on(c, EV_LOST);
 }
 
+/* The edge's name: true when it is not waited for. */
+static bool check_name(struct connection *c)
+{
+    struct addr found[RESOLVE_ADDRS_MAX];
+    size_t count = 0;
+    if (c->resolve == NULL)
+        return true;
+    int r = resolve_result(c->resolve, found, RESOLVE_ADDRS_MAX, &count);
+    if (r == ERR_AGAIN && !deadline_take(&c->deadline))
+        return false;
+    if (r == 0)
+        edge_set_refresh(c->conf.edges, c->edge_at, found, count);
+    else
+        log_debug("an edge's name cannot be resolved now", LU64("connection", c->conf.index),
+                  LERR(r));
+    deadline_clear(&c->deadline);
+    resolve_free(c->resolve);
+    c->resolve = NULL;
+    dial_address(c);
+    return true;
+}
+
 /* The connection itself: true when it is gone. */
 static bool check_quic(struct connection *c)
 {
@@ -332,7 +375,7 @@ static void connection_run(struct task *t)
             connection_on(c, EV_TIMER);
         return;
     }
-    if (check_quic(c))
+    if (!check_name(c) || check_quic(c))
         return;
     if (c->state == CONNECTION_DIALING && quic_conn_state(c->quic) == QUIC_OPEN)
         connection_on(c, EV_UP);

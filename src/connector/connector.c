@@ -329,10 +329,9 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     c->owner = owner;
     c->conf = *conf;
     atomic_init(&c->flows.max, conf->warp.max_flows);
-    c->edges.count = conf->edge_count;
-    memcpy(c->edges.addrs, conf->edges, conf->edge_count * sizeof conf->edges[0]);
+    edge_set_init(&c->edges, &conf->edges);
     c->count =
-        conf->connections < conf->edge_count ? conf->connections : (unsigned)conf->edge_count;
+        conf->connections < conf->edges.count ? conf->connections : (unsigned)conf->edges.count;
     (void)quic_creds_ref(conf->creds);
     configuration_init(&c->configuration, conf->ingress, &conf->warp);
     c->configuration.max_flows = conf->max_flows;
@@ -397,6 +396,7 @@ void connector_stop(struct connector *c)
     quic_creds_unref(c->conf.creds);
     configuration_done(&c->configuration);
     origin_proxies_free(c->proxies);
+    edge_set_done(&c->edges);
     free(c->workers);
     free(c);
 }

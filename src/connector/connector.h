@@ -11,8 +11,7 @@ struct connector_conf {
     unsigned connections; /* 1 … TUNNEL_CONNECTIONS_MAX; cut to the number of addresses */
     struct connection_identity identity; /* its texts are borrowed while the connector lives */
     struct quic_creds *creds;            /* counted */
-    struct addr edges[EDGE_ADDRS_MAX];
-    size_t edge_count;
+    struct edge_list edges;
     struct addr bind;                /* size 0 = any */
     struct ingress *ingress;         /* counted */
     const char *local_configuration; /* JSON for the edge; borrowed while the connector lives */

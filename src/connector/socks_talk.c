@@ -5,13 +5,15 @@
 
 #include "base/err.h"
 
-void socks_talk_init(struct socks_talk *t, bool has_policy, const struct yaml_node *ip_rules)
+void socks_talk_init(struct socks_talk *t, bool has_policy, const struct yaml_node *ip_rules,
+                     nsec look_up)
 {
-    *t = (struct socks_talk){ .has_policy = has_policy, .ip_rules = ip_rules };
+    *t = (struct socks_talk){ .has_policy = has_policy, .ip_rules = ip_rules, .look_up = look_up };
 }
 
 void socks_talk_done(struct socks_talk *t)
 {
+    deadline_clear(&t->late);
     resolve_free(t->resolve);
     t->resolve = NULL;
 }
@@ -102,6 +104,8 @@ static enum socks_news take_request(struct socks_talk *t, struct loop *loop, str
     t->stage = SOCKS_RESOLVING;
     if (resolve_start(loop, t->dest.host, t->dest.port, owner, &t->resolve) < 0)
         return refuse(t, SOCKS_NOT_ALLOWED, true, reply);
+    if (t->look_up > 0)
+        deadline_set(&t->late, owner, loop_now(loop) + t->look_up);
     return SOCKS_WAITS;
 }
 
@@ -117,7 +121,8 @@ static enum socks_news take_name(struct socks_talk *t, struct socks_reply *reply
 {
     struct addr found[RESOLVE_ADDRS_MAX];
     size_t count = 0;
-    int r = resolve_result(t->resolve, found, RESOLVE_ADDRS_MAX, &count);
+    bool is_late = deadline_take(&t->late);
+    int r = is_late ? ERR_TIMEOUT : resolve_result(t->resolve, found, RESOLVE_ADDRS_MAX, &count);
     if (r == ERR_AGAIN)
         return SOCKS_WAITS;
     socks_talk_done(t);

@@ -21,6 +21,8 @@ struct socks_talk {
     bool has_policy; /* without one the destination means nothing: the connection is there */
     const struct yaml_node *ip_rules; /* of a policy */
     struct resolve *resolve;
+    nsec look_up; /* time for one; 0 = for ever */
+    struct deadline late;
     struct socks_dest dest; /* as it was asked for; its host lies in `host` */
     uint8_t host[256];
     struct addr addr; /* what to dial */
@@ -39,7 +41,9 @@ struct socks_reply {
     uint8_t bytes[SOCKS_REQUEST_BYTES_MAX];
 };
 
-void socks_talk_init(struct socks_talk *t, bool has_policy, const struct yaml_node *ip_rules);
+/* `look_up`: time for a name to be found, 0 = for ever. */
+void socks_talk_init(struct socks_talk *t, bool has_policy, const struct yaml_node *ip_rules,
+                     nsec look_up);
 void socks_talk_done(struct socks_talk *t);
 /* One address stands for a name, as with the reference: the first of IPv4, else the first. `count`
  * is not 0. */

@@ -412,7 +412,8 @@ void ws_flow_attach(struct serve *s, struct exchange *ex, const struct ws_flow_o
     f->turn.of = opts->upstreams;
     f->key = key != NULL ? key->value : (struct slice){ 0 };
     task_init(&f->task, s->loop, ws_flow_run);
-    socks_talk_init(&f->talk, opts->kind == WS_SOCKS_POLICY, opts->ip_rules);
+    socks_talk_init(&f->talk, opts->kind == WS_SOCKS_POLICY, opts->ip_rules,
+                    opts->target.connect_timeout);
     websocket_reader_init(&f->reader);
     buf_init(&f->up, loop_chunks(s->loop), WS_UP_BYTES_MAX);
     buf_init(&f->down, loop_chunks(s->loop), WS_MESSAGE_BYTES_MAX);

@@ -57,11 +57,11 @@ class Talk:
 class Scripted:
     """`paths`: path → function(talk, head). The connection goes on after one that returns True."""
 
-    def __init__(self):
+    def __init__(self, address="127.0.0.1"):
         self.paths, self.failures, self.heads = {}, [], []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.listener = socket.create_server((address, 0), backlog=256)
         self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{address}:{self.port}"
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):

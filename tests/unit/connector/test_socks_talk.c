@@ -23,7 +23,7 @@ static void talk_open(struct talk *k, const char *yaml)
     buf_init(&k->in, loop_chunks(k->loop), 4096);
     if (yaml != NULL)
         assert_int_equal(yaml_parse(slice_str(yaml), "rules", &k->arena, &rules, NULL), 0);
-    socks_talk_init(&k->t, yaml != NULL, rules);
+    socks_talk_init(&k->t, yaml != NULL, rules, 0);
 }
 
 static void talk_close(struct talk *k)
@@ -144,6 +144,21 @@ TEST(a_dial_that_failed_has_its_code)
     check_dial(ERR_TIMEOUT, "05040001000000000000");
 }
 
+TEST(a_name_that_is_not_found_in_time_is_refused)
+{
+    struct talk k;
+    enum socks_news news;
+    talk_open(&k, "[{prefix: 127.0.0.1/32, ports: [80], allow: true}]");
+    k.t.look_up = 1;
+    hear(&k, "050100"
+             "05010003096c6f63616c686f73740050");
+    CHECK(step(&k) == SOCKS_SAYS);
+    UNTIL(k.loop, (news = step(&k)) != SOCKS_WAITS);
+    CHECK(news == SOCKS_SAYS && k.reply.n > 1 && k.reply.bytes[1] == SOCKS_NOT_ALLOWED);
+    CHECK(step(&k) == SOCKS_ENDS && !deadline_is_set(&k.t.late));
+    talk_close(&k);
+}
+
 TEST(another_version_ends_without_a_word)
 {
     struct talk k;
@@ -166,4 +181,5 @@ TESTS(RUN(what_the_rules_do_not_allow_is_refused_with_its_destination),
       RUN(other_commands_and_addresses_have_their_codes),
       RUN(a_name_is_looked_up_and_its_address_is_what_is_judged_and_dialled),
       RUN(ipv4_stands_for_a_name_that_has_both), RUN(a_dial_that_failed_has_its_code),
-      RUN(another_version_ends_without_a_word), RUN(a_login_that_is_demanded_is_refused))
+      RUN(a_name_that_is_not_found_in_time_is_refused), RUN(another_version_ends_without_a_word),
+      RUN(a_login_that_is_demanded_is_refused))
