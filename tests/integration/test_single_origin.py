@@ -147,3 +147,10 @@ def test_an_authority_by_flag_is_read(tmp_path):
     for kind in KINDS:
         assert config_of(kind, tmp_path, *URL, "--origin-ca-pool", bundle) == whole(caPool=bundle)
         assert config_of(kind, tmp_path, *URL, TUNNEL_ORIGIN_CA_POOL=bundle) == whole(caPool=bundle)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_configuration_of_many_rules_is_shown_whole(kind, tmp_path):
+    hosts = [f"host-{i}.example.com" for i in range(1500)]
+    file = {"ingress": [*({"hostname": host, "service": "http://localhost:1"} for host in hosts), {"service": "http_status:404"}]}
+    assert [r["hostname"] for r in config_of(kind, tmp_path, file=file)["ingress"]] == [*hosts, ""]
