@@ -4,10 +4,12 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "http/long_text.h"
 #include "http/page.h"
 
-#define PORT_FIRST 20241
-#define PORT_LAST  20245
+#define PORT_FIRST              20241
+#define PORT_LAST               20245
+#define CONFIGURATION_BYTES_MAX (32 * 1024 * 1024) /* ten thousand rules with every value */
 
 static int answer_ready(struct local_http *h, struct exchange *ex)
 {
@@ -49,17 +51,19 @@ static int answer_quick(struct local_http *h, struct exchange *ex)
     return page_respond_bytes(ex, 200, "text/plain; charset=utf-8", slice_str(text));
 }
 
+/* Rules may be many: more than an exchange holds at once. */
 static int answer_configuration(struct local_http *h, struct exchange *ex)
 {
     struct strb json;
-    strb_init(&json, BODY_BYTES_MAX);
+    strb_init(&json, CONFIGURATION_BYTES_MAX);
     if (h->connector != NULL)
         connector_configuration(h->connector, &json);
-    int r = json.err;
-    if (r == 0)
-        r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", strb_slice(&json));
-    strb_done(&json);
-    return r;
+    size_t n = json.n;
+    int err = json.err;
+    char *text = strb_take(&json);
+    if (text == NULL)
+        return err < 0 ? err : ERR_NOMEM;
+    return long_text_respond(ex, "text/plain; charset=utf-8", text, n);
 }
 
 static void route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
