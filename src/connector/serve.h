@@ -31,6 +31,7 @@ struct serve {
     const struct warp_routing *warp; /* borrowed */
     struct flow_limit *flows;        /* shared with the other workers; borrowed */
     const struct origin_proxies *proxies; /* or NULL; borrowed */
+    size_t head_max;                      /* bytes of a response's head; 0 = limits.h */
     char connector[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
     struct list rpcs; /* RPC streams of the edge that are open */
@@ -45,6 +46,7 @@ struct serve_conf {
     struct flow_limit *flows;
     const struct origin_proxies *proxies; /* or NULL */
     nsec stream_head;                     /* time for a stream's head; 0 = limits.h */
+    size_t head_max;                      /* bytes of a response's head; 0 = limits.h */
 };
 
 /* ERR_NOMEM. */
