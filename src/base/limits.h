@@ -4,7 +4,9 @@
 
 /* HTTP/1.1 (both codecs) */
 #define HEAD_BYTES_MAX                                                                             \
-    (100 * 1024)                 /* start line and fields together; large cookies and tokens fit */
+    (100 * 1024) /* start line and fields together; large cookies and tokens fit; option */
+#define HEAD_BYTES_TOP                                                                             \
+    (192 * 1024)                 /* what the option may say: the heads of a tunnel hold no more */
 #define HEAD_FIELDS_MAX      256 /* field lines: a flood of tiny fields costs more than their bytes */
 #define TARGET_BYTES_MAX     (32 * 1024) /* request target: twice what browsers send */
 #define CHUNK_LINE_BYTES_MAX 256         /* a chunk's size line with extensions: none needs more */

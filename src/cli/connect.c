@@ -331,6 +331,7 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     r->conf.connections = (unsigned)c->o.connections;
     r->conf.streams_max = (uint64_t)c->o.streams_max;
     r->conf.stream_head = c->o.stream_head;
+    r->conf.head_max = (size_t)c->o.head_max;
     r->conf.retries = (unsigned)c->o.retries;
     r->conf.is_local_only = c->o.no_remote_config;
     r->conf.grace = c->o.grace;

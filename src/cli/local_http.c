@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "http/date.h"
 #include "http/long_text.h"
 #include "http/page.h"
 
@@ -125,6 +126,7 @@ int local_http_open(struct local_http *h, struct loop *loop, const char *address
     *h = (struct local_http){ .loop = loop, .hostname = hostname };
     task_init(&h->task, loop, accept_run);
     h1_group_init(&h->clients, loop, &h->task, route, h);
+    h->clients.head_out = http_date_head;
     (void)uuid_text(connector, h->id);
     if (slice_eq(slice_str(address), SLICE("localhost:0")))
         for (unsigned port = PORT_FIRST; port <= PORT_LAST && r < 0; port++) {

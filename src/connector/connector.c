@@ -306,6 +306,7 @@ static int worker_init(void *ctx, struct loop *loop)
         .warp = &conf->warp,
         .flows = &w->connector->flows,
         .stream_head = conf->stream_head,
+        .head_max = conf->head_max,
         .proxies = w->connector->proxies,
         .configure = configure,
         .configure_ctx = w->connector,

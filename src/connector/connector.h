@@ -21,6 +21,7 @@ struct connector_conf {
     const char *const *tags; /* field name, value, …, NULL; borrowed while the connector lives */
     uint64_t streams_max;    /* that an edge may have open on one connection; 0 = limits.h */
     nsec stream_head;        /* time for the head of one; 0 = limits.h */
+    size_t head_max;         /* bytes of a response's head; 0 = limits.h */
     unsigned retries;
     nsec grace;
 };

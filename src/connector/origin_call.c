@@ -107,7 +107,8 @@ static int open_conn(struct origin_call *c)
 
 static int begin(struct origin_call *c)
 {
-    struct h1_request_opts opts = { .no_chunked = c->opts.no_chunked };
+    struct h1_request_opts opts = { .no_chunked = c->opts.no_chunked,
+                                    .head_max = c->serve->head_max };
     int r = origin_run(c->conn);
     if (r < 0)
         return r;

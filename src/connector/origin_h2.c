@@ -27,15 +27,16 @@ struct shared {
 struct origin_h2_pool {
     struct loop *loop;
     struct list all;
-    size_t count;
+    size_t count, head_max;
 };
 
-struct origin_h2_pool *origin_h2_pool_new(struct loop *loop)
+struct origin_h2_pool *origin_h2_pool_new(struct loop *loop, size_t head_max)
 {
     struct origin_h2_pool *p = calloc(1, sizeof *p);
     if (p == NULL)
         return NULL;
     p->loop = loop;
+    p->head_max = head_max;
     list_init(&p->all);
     return p;
 }
@@ -119,7 +120,7 @@ static int shared_new(struct origin_h2_pool *p, struct stream *under, const stru
 {
     /* Quiet is no sign of death here: a PING too many makes some origins hang up, and the kernel
      * looks after connections that are silent (tcpKeepAlive). */
-    static const struct h2_conf conf = { 0 };
+    const struct h2_conf conf = { .head_bytes = (uint32_t)p->head_max };
     struct shared *s = calloc(1, sizeof *s + t->host.n + t->tls_name.n);
     if (s == NULL)
         return ERR_NOMEM;

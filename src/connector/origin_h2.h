@@ -6,7 +6,8 @@
 #include "mux/h2.h"
 
 struct origin_h2_pool;
-struct origin_h2_pool *origin_h2_pool_new(struct loop *loop);
+/* `head_max`: bytes of a response's head; 0 = HEAD_BYTES_MAX. */
+struct origin_h2_pool *origin_h2_pool_new(struct loop *loop, size_t head_max);
 /* Closes every connection: their streams end. NULL is accepted. */
 void origin_h2_pool_free(struct origin_h2_pool *p);
 

@@ -193,9 +193,10 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .proxies = conf->proxies,
         .configure = conf->configure,
         .configure_ctx = conf->configure_ctx,
+        .head_max = conf->head_max,
     };
     s->origins = origin_pool_new(loop);
-    s->origins_h2 = origin_h2_pool_new(loop);
+    s->origins_h2 = origin_h2_pool_new(loop, conf->head_max);
     s->access_keys = access_keys_new(s);
     (void)uuid_text(conf->connector, s->connector);
     tunnel_server_group_init(&s->streams, loop, s);

@@ -32,6 +32,7 @@ struct serve {
     struct warp_routing warp;
     struct flow_limit *flows;             /* shared with the other workers; borrowed */
     const struct origin_proxies *proxies; /* or NULL; borrowed */
+    size_t head_max;                      /* bytes of a response's head; 0 = limits.h */
     char connector[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
     struct list rpcs;   /* RPC streams of the edge that are open */
@@ -52,6 +53,7 @@ struct serve_conf {
     /* Takes over what the edge asks for; edge_rpc_configured brings the answer, on this thread. */
     void (*configure)(void *ctx, struct config_ask *ask);
     void *configure_ctx;
+    size_t head_max; /* bytes of a response's head; 0 = limits.h */
 };
 
 /* ERR_NOMEM. */

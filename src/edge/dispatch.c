@@ -152,6 +152,7 @@ static void dispatch_run(struct task *t)
         leave(d);
         return;
     }
+    forward_trailers(d->ex);
     for (;;) {
         int r = d->link != NULL ? 0 : attempt_start(d);
         if (r == 0)

@@ -21,6 +21,7 @@ struct edge_conf {
     uint8_t quic_secret[32];
     struct plane plane;
     size_t visitors_max; /* of one worker; 0 = limits.h */
+    size_t head_max;     /* bytes of a request's head; 0 = limits.h */
     /* Of visitors (http/h1_server.h); 0 = limits.h. */
     nsec visitor_handshake, visitor_head, visitor_idle, visitor_stall;
     uint64_t visitor_rate; /* least bytes a second of a body that waits; 0 = any byte counts */

@@ -9,8 +9,8 @@
 static void accept_run(struct task *t);
 static void drain_run(struct task *t);
 
-/* What the configuration says about the patience with visitors. */
-static void take_patience(struct h1_group *g, const struct edge_conf *conf)
+/* What the configuration says about the patience with visitors, and how much they may say. */
+static void take_limits(struct h1_group *g, const struct edge_conf *conf)
 {
     if (conf->visitor_head > 0)
         g->head = conf->visitor_head;
@@ -19,6 +19,8 @@ static void take_patience(struct h1_group *g, const struct edge_conf *conf)
     if (conf->visitor_stall > 0)
         g->stall = conf->visitor_stall;
     g->rate = conf->visitor_rate;
+    if (conf->head_max > 0)
+        g->head_max = conf->head_max;
 }
 
 int edge_worker_init(void *ctx, struct loop *loop)
@@ -37,7 +39,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     w->visitors.head_out = dispatch_head;
     w->visitors.done = dispatch_done;
     w->visitors.refused = dispatch_refused;
-    take_patience(&w->visitors, &w->edge->conf);
+    take_limits(&w->visitors, &w->edge->conf);
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;
 }

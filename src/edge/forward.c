@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "http/date.h"
 
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
 {
@@ -120,10 +121,34 @@ int forward_request(struct exchange *ex, const struct addr *visitor, const char 
     return r;
 }
 
+static bool is_of_the_edge(struct slice name)
+{
+    static const struct slice STARTS[] = { { (const uint8_t *)"cf-", 3 },
+                                           { (const uint8_t *)"x-forwarded-", 12 },
+                                           { (const uint8_t *)"cdn-loop", 8 },
+                                           { (const uint8_t *)"forwarded", 9 } };
+    for (size_t i = 0; i < sizeof STARTS / sizeof STARTS[0]; i++)
+        if (slice_eq_nocase(slice_sub(name, 0, STARTS[i].n), STARTS[i]))
+            return true;
+    return false;
+}
+
+void forward_trailers(struct exchange *ex)
+{
+    struct fields *f = ex->up_trailers;
+    size_t kept = 0;
+    for (size_t i = 0; f != NULL && i < f->count; i++)
+        if (!is_of_the_edge(f->lines[i].name))
+            f->lines[kept++] = f->lines[i];
+    if (f != NULL)
+        f->count = kept;
+}
+
 int forward_response(struct exchange *ex)
 {
     char text[RAY_BYTES];
     const char *ray = arena_str(&ex->arena, slice_str(forward_ray(ex, text)));
-    return ray != NULL ? fields_set(&ex->response->fields, SLICE("Cf-Ray"), slice_str(ray))
-                       : ERR_NOMEM;
+    int r = ray != NULL ? fields_set(&ex->response->fields, SLICE("Cf-Ray"), slice_str(ray))
+                        : ERR_NOMEM;
+    return r == 0 ? http_date_complete(ex) : r;
 }

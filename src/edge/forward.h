@@ -17,5 +17,8 @@ unsigned forward_loops(const struct exchange *ex);
  * the reference's connector would add gzip. ERR_LIMIT, ERR_NOMEM. */
 int forward_request(struct exchange *ex, const struct addr *visitor, const char *scheme)
     __attribute__((warn_unused_result));
-/* Says the request's id in the response. ERR_LIMIT, ERR_NOMEM. */
+/* Takes out of the request's trailers, when they have come, what only the edge may say: a program
+ * that merges trailers into the head must not be told another address. */
+void forward_trailers(struct exchange *ex);
+/* Says the request's id in the response, and its time when nobody has. ERR_LIMIT, ERR_NOMEM. */
 int forward_response(struct exchange *ex) __attribute__((warn_unused_result));

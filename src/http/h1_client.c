@@ -2,7 +2,6 @@
 
 #include "base/err.h"
 
-#define IN_BYTES_MAX  (HEAD_BYTES_MAX + READ_STEP_BYTES)
 #define OUT_BYTES_MAX (HEAD_BYTES_MAX + BODY_BYTES_MAX + 4096)
 #define CONTINUE_NSEC NSEC_PER_SEC /* then the body goes without a 100 (RFC 9110 §10.1.1) */
 
@@ -10,7 +9,8 @@ int h1_client_init(struct h1_client *c, struct exchange *ex, struct stream *s, s
                    const struct h1_request_opts *opts)
 {
     *c = (struct h1_client){ .ex = ex, .s = s };
-    buf_init(&c->in, loop_chunks(ex->loop), IN_BYTES_MAX);
+    c->head_max = opts->head_max > 0 ? opts->head_max : HEAD_BYTES_MAX;
+    buf_init(&c->in, loop_chunks(ex->loop), c->head_max + READ_STEP_BYTES);
     buf_init(&c->out, loop_chunks(ex->loop), OUT_BYTES_MAX);
     s->owner = task;
     int r = h1_write_request(&c->out, &ex->request, opts);
@@ -103,7 +103,7 @@ static int take_head(struct h1_client *c)
     while (!c->head_in) {
         struct response *r;
         struct h1_response_info info;
-        int e = h1_read_response(&c->in, &c->scan, c->ex, &r, &info, &c->text);
+        int e = h1_read_response(&c->in, c->head_max, &c->scan, c->ex, &r, &info, &c->text);
         if (e < 0)
             return e;
         c->scan = (struct http1_scan){ 0 };

@@ -8,6 +8,7 @@
 struct h1_client {
     struct exchange *ex;
     struct stream *s; /* borrowed: the embedding side opened it and decides what becomes of it */
+    size_t head_max;  /* bytes of a head of the response */
     struct buf in, out;
     struct http1_scan scan;
     struct h1_writer up;

@@ -24,11 +24,11 @@ static void view_done(struct view *v)
  * and no limit is near. Then it needs no copy, of which there is one for each line at most: a head
  * that comes byte by byte would else be copied for every byte. The start line has a limit of its
  * own, so its end is looked for with care from where a target would become too long. */
-static bool has_nothing_new(const struct buf *in, struct http1_scan *scan)
+static bool has_nothing_new(const struct buf *in, size_t head_max, struct http1_scan *scan)
 {
     uint8_t piece[512];
     size_t len = buf_len(in), n;
-    if (len >= HEAD_BYTES_MAX || (scan->lines == 0 && len >= TARGET_BYTES_MAX))
+    if (len >= head_max || (scan->lines == 0 && len >= TARGET_BYTES_MAX))
         return false;
     for (size_t at = scan->at; (n = buf_copy(in, at, piece, sizeof piece)) > 0; at += n)
         if (memchr(piece, '\n', n) != NULL)
@@ -37,16 +37,20 @@ static bool has_nothing_new(const struct buf *in, struct http1_scan *scan)
     return true;
 }
 
-static int view_parse(struct view *v, parse_head *parse, struct buf *in, struct http1_scan *scan,
-                      struct http1_head *head)
+static int view_parse(struct view *v, parse_head *parse, struct buf *in, size_t head_max,
+                      struct http1_scan *scan, struct http1_head *head)
 {
     struct http1_limits limits = HTTP1_LIMITS;
+    if (head_max > 0)
+        limits.head_bytes_max = head_max;
+    head_max = limits.head_bytes_max;
     head->scan = *scan;
     v->bytes = buf_front(in);
     /* The scan goes on where it stopped, which may be behind the first piece. */
     int used = scan->at <= v->bytes.n ? parse(v->bytes, &limits, head) : ERR_AGAIN;
-    if (used == ERR_AGAIN && v->bytes.n < buf_len(in) && !has_nothing_new(in, &head->scan)) {
-        size_t n = buf_len(in) <= HEAD_BYTES_MAX ? buf_len(in) : HEAD_BYTES_MAX + 1;
+    if (used == ERR_AGAIN && v->bytes.n < buf_len(in) &&
+        !has_nothing_new(in, head_max, &head->scan)) {
+        size_t n = buf_len(in) <= head_max ? buf_len(in) : head_max + 1;
         v->copy = malloc(n);
         if (v->copy == NULL)
             return ERR_NOMEM;
@@ -123,7 +127,7 @@ static int refuse(struct h1_refusal *ret, int err, unsigned status, const char *
     return err;
 }
 
-int h1_read_request(struct buf *in, struct http1_scan *scan, struct exchange *ex,
+int h1_read_request(struct buf *in, size_t head_max, struct http1_scan *scan, struct exchange *ex,
                     struct h1_request_info *ret, struct h1_refusal *ret_refusal)
 {
     struct http1_field lines[HEAD_FIELDS_MAX];
@@ -131,7 +135,7 @@ int h1_read_request(struct buf *in, struct http1_scan *scan, struct exchange *ex
     struct http1_framing framing;
     __attribute__((cleanup(view_done))) struct view view = { 0 };
     http1_head_init(&head, lines, HEAD_FIELDS_MAX);
-    int used = view_parse(&view, http1_parse_request, in, scan, &head);
+    int used = view_parse(&view, http1_parse_request, in, head_max, scan, &head);
     if (used == ERR_AGAIN)
         return ERR_AGAIN;
     if (used == ERR_NOMEM)
@@ -178,7 +182,7 @@ static int fill_response(const struct http1_head *head, const struct http1_frami
     return e;
 }
 
-int h1_read_response(struct buf *in, struct http1_scan *scan, struct exchange *ex,
+int h1_read_response(struct buf *in, size_t head_max, struct http1_scan *scan, struct exchange *ex,
                      struct response **ret, struct h1_response_info *ret_info,
                      const char **ret_text)
 {
@@ -187,7 +191,7 @@ int h1_read_response(struct buf *in, struct http1_scan *scan, struct exchange *e
     struct http1_framing framing;
     __attribute__((cleanup(view_done))) struct view view = { 0 };
     http1_head_init(&head, lines, HEAD_FIELDS_MAX);
-    int used = view_parse(&view, http1_parse_response, in, scan, &head);
+    int used = view_parse(&view, http1_parse_response, in, head_max, scan, &head);
     if (used == ERR_AGAIN || used == ERR_NOMEM)
         return used;
     int r = used < 0 ? used : http1_response_framing(&head, asked_of(&ex->request), &framing);

@@ -18,8 +18,8 @@ struct h1_refusal {
 
 /* Takes one head off the front of *in and fills ex->request (hop-by-hop fields dropped). ERR_AGAIN:
  * more bytes are needed; any other error: answer *ret_refusal and close. `scan` starts zeroed and
- * is kept between calls for one message. */
-int h1_read_request(struct buf *in, struct http1_scan *scan, struct exchange *ex,
+ * is kept between calls for one message. `head_max`: bytes of a head, 0 = HEAD_BYTES_MAX. */
+int h1_read_request(struct buf *in, size_t head_max, struct http1_scan *scan, struct exchange *ex,
                     struct h1_request_info *ret, struct h1_refusal *ret_refusal)
     __attribute__((warn_unused_result));
 
@@ -44,6 +44,7 @@ struct h1_request_opts {
     /* To an HTTP proxy: "http://host:port" in front of the target (RFC 9112 §3.2.2), and the
      * proxy's own authorization in the place of what came. Or empty. */
     struct slice absolute, proxy_authorization;
+    size_t head_max; /* bytes of a head of the response; 0 = HEAD_BYTES_MAX */
 };
 
 int h1_write_request(struct buf *out, const struct request *r, const struct h1_request_opts *opts)
@@ -58,6 +59,6 @@ struct h1_response_info {
 
 /* Takes one head off the front of *in into a new response of the exchange's arena (fields as they
  * came but for Content-Length and Transfer-Encoding). ERR_AGAIN; ERR_PROTO with a static text. */
-int h1_read_response(struct buf *in, struct http1_scan *scan, struct exchange *ex,
+int h1_read_response(struct buf *in, size_t head_max, struct http1_scan *scan, struct exchange *ex,
                      struct response **ret, struct h1_response_info *ret_info,
                      const char **ret_text) __attribute__((warn_unused_result));

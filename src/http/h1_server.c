@@ -5,12 +5,12 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "http/date.h"
 #include "http/h1_body.h"
 #include "http/h1_head.h"
 #include "http/page.h"
 #include "http/status.h"
 
-#define IN_BYTES_MAX       (HEAD_BYTES_MAX + READ_STEP_BYTES)
 #define OUT_BYTES_MAX      (HEAD_BYTES_MAX + BODY_BYTES_MAX + 4096)
 #define PIPELINE_BYTES_MAX 16384 /* read ahead while an answer is under way */
 #define LINGER_NSEC                                                                                \
@@ -64,6 +64,7 @@ void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1
         .owner = owner,
         .route = route,
         .ctx = ctx,
+        .head_max = HEAD_BYTES_MAX,
         .idle = VISITOR_IDLE_MS * NSEC_PER_MSEC,
         .head = VISITOR_HEAD_MS * NSEC_PER_MSEC,
         .stall = VISITOR_STALL_MS * NSEC_PER_MSEC,
@@ -120,7 +121,7 @@ int h1_serve(struct h1_group *g, struct stream *transport, const struct addr *pe
     c->scheme = scheme;
     task_init(&c->task, g->loop, conn_run);
     transport->owner = &c->task;
-    buf_init(&c->in, loop_chunks(g->loop), IN_BYTES_MAX);
+    buf_init(&c->in, loop_chunks(g->loop), g->head_max + READ_STEP_BYTES);
     buf_init(&c->out, loop_chunks(g->loop), OUT_BYTES_MAX);
     list_push_back(&g->conns, &c->node);
     list_push_back(&g->waiting, &c->waiting);
@@ -246,8 +247,8 @@ static void refuse(struct h1_conn *c, const struct h1_refusal *refusal)
     size_t size = (size_t)n < sizeof body ? (size_t)n : sizeof body - 1;
     n = snprintf(head, sizeof head,
                  "HTTP/1.1 %u %.*s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                 "Connection: close\r\nContent-Length: %zu\r\n\r\n",
-                 refusal->status, SLICE_FMT(status_reason(refusal->status)), size);
+                 "Date: %s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+                 refusal->status, SLICE_FMT(status_reason(refusal->status)), http_date_now(), size);
     log_debug("request refused", LSTR("failure", row->word), LSTR("why", refusal->text),
               LU64("status", refusal->status));
     if (c->group->refused != NULL)
@@ -291,7 +292,7 @@ static int head_step(struct h1_conn *c)
     }
     struct h1_request_info info;
     struct h1_refusal refusal;
-    int r = h1_read_request(&c->in, &c->scan, ex, &info, &refusal);
+    int r = h1_read_request(&c->in, c->group->head_max, &c->scan, ex, &info, &refusal);
     if (r < 0) {
         exchange_leave(ex, EX_LEFT);
         if (r != ERR_AGAIN)

@@ -34,6 +34,7 @@ struct h1_group {
     h1_done *done;
     h1_refused *refused;
     void *ctx;
+    size_t head_max;  /* bytes of a request's head; HEAD_BYTES_MAX at first */
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */
     nsec head;        /* first byte to end of head; 0 = VISITOR_HEAD_MS */
     nsec stall;       /* a body without progress; 0 = VISITOR_STALL_MS */

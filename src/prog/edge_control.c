@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "crypto/random.h"
+#include "http/date.h"
 #include "http/page.h"
 
 #define SWEEP_NSEC_MAX  (15 * NSEC_PER_SEC)
@@ -422,6 +423,7 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
     c->mailbox = loop_mailbox(loop);
     task_init(&c->task, loop, control_run);
     h1_group_init(&c->clients, loop, &c->task, route_local, c);
+    c->clients.head_out = http_date_head;
     int r = tcp_listen(loop, local, &opts, &c->task, &c->local, &got);
     if (r < 0)
         return fault_set(fault, r, "%s %s; choose another address with --local",

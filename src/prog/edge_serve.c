@@ -302,6 +302,7 @@ static int start_edge(struct server *s, struct fault *fault)
         .http = s->addrs.http,
         .https = s->addrs.https,
         .visitors_max = (size_t)s->o->visitors,
+        .head_max = (size_t)s->o->head_max,
         .visitor_handshake = s->o->handshake_timeout,
         .visitor_head = s->o->head_timeout,
         .visitor_idle = s->o->idle_timeout,

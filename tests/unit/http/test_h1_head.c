@@ -42,7 +42,7 @@ static int read_request(struct desk *d, const char *text, struct h1_request_info
 {
     struct http1_scan scan = { 0 };
     assert_int_equal(buf_put(&d->buf, slice_str(text)), 0);
-    return h1_read_request(&d->buf, &scan, d->ex, info, refusal);
+    return h1_read_request(&d->buf, 0, &scan, d->ex, info, refusal);
 }
 
 TEST(a_request_is_read_without_what_belongs_to_its_hop)

@@ -235,7 +235,7 @@ TEST(a_head_that_comes_byte_by_byte_is_copied_for_its_lines_and_not_for_its_byte
         assert_int_equal(buf_put(&in, slice_of(text + i, 1)), 0);
         allocations = 0;
         is_armed = true;
-        int r = h1_read_request(&in, &scan, ex, &info, &refusal);
+        int r = h1_read_request(&in, 0, &scan, ex, &info, &refusal);
         is_armed = false;
         if (r != (i + 1 < sizeof text ? ERR_AGAIN : 0))
             fail_msg("%s after %zu bytes", err_text(r), i + 1);
