@@ -9,6 +9,7 @@
 
 static bool line_of(struct slice text, unsigned line, struct slice *ret)
 {
+    *ret = (struct slice){ 0 };
     for (unsigned i = 0; i < line; i++)
         if (!slice_split(&text, '\n', ret))
             return false;

@@ -45,9 +45,12 @@ void check_warn(struct check *c, unsigned line, unsigned column, const char *tex
 static void take_fault(struct check *c, const struct fault *f, const struct yaml_node *at,
                        const char *hint)
 {
-    bool has_place = f->line > 0 || at == NULL;
-    check_mistake(c, has_place ? f->line : at->line, has_place ? f->column : at->column,
-                  arena_str(c->arena, slice_str(f->text)), hint);
+    unsigned line = f->line, column = f->column;
+    if (line == 0 && at != NULL) {
+        line = at->line;
+        column = at->column;
+    }
+    check_mistake(c, line, column, arena_str(c->arena, slice_str(f->text)), hint);
 }
 
 /* ---- single keys ---- */

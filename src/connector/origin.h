@@ -27,7 +27,7 @@ struct origin_target {
      * whoever owns the pool. */
     const struct origin_proxy *proxy;
     bool refuses_h2; /* the origin demanded HTTP/1.1 of this exchange */
-    bool offers_h2; /* by its TLS: when the origin chooses it, the connection is shared */
+    bool offers_h2;  /* by its TLS: when the origin chooses it, the connection is shared */
 };
 
 struct origin_pool;

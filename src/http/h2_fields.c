@@ -36,8 +36,10 @@ int h2_fields_out(const struct fields *from, struct arena *arena, size_t extra,
         if (!stays_here(from, line, names_fields))
             out[n++] = (struct h2_field){ line->name, line->value, is_secret(line->name) };
     }
-    if (fields_has_token(from, SLICE("te"), SLICE("trailers")))
-        out[n++] = (struct h2_field){ SLICE("te"), SLICE("trailers"), false };
+    if (fields_has_token(from, SLICE("te"), SLICE("trailers"))) {
+        out[n] = (struct h2_field){ SLICE("te"), SLICE("trailers"), false };
+        n++;
+    }
     *ret = out;
     *ret_count = n;
     return 0;

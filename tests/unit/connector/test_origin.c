@@ -68,7 +68,7 @@ TEST(a_connection_to_a_name_is_not_kept_past_the_names_life)
 {
     struct pool p;
     pool_open(&p, SLICE("localhost"));
-    CHECK(is_kept(&p, state_)); /* half a minute, by default */
+    CHECK(is_kept(&p, state_));  /* half a minute, by default */
     origin_pool_free(p.origins); /* and the one that it keeps */
     p.origins = origin_pool_new(p.loop);
     origin_pool_set_name_life(p.origins, 1);
