@@ -201,6 +201,19 @@ def test_a_host_that_is_not_the_targets_is_refused(site):
     assert status_of(head_of(visitor)) == 400
 
 
+def test_a_visitor_cannot_forge_in_its_trailers_what_the_edge_says_in_the_head(site):
+    seen = []
+
+    def script(talk, head):
+        seen.append(talk.chunks())
+        return answer_ok(talk, head)
+
+    visitor = site.ask("/forged", script, ["Transfer-Encoding: chunked", "Trailer: X-Sum, Cf-Connecting-Ip", "Connection: x-forwarded-for"], "POST",
+                       b"2\r\nok\r\n0\r\nCf-Connecting-Ip: 203.0.113.9\r\nX-Sum: 1\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+    assert status_of(head_of(visitor)) == 200
+    assert seen == [(b"ok", [b"X-Sum: 1"] if site.kind == "adit" else [])]
+
+
 # ---- the order of things ----
 
 def test_an_upload_goes_on_while_its_answer_comes(site):
