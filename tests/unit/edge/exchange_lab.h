@@ -210,7 +210,7 @@ int __wrap_session_open_stream(struct session *s, struct task *owner, struct str
         return r;
     near->owner = owner;
     *ret = wrap(l->loop, near);
-    serve_stream(&l->serve, wrap(l->loop, far), 0);
+    serve_stream(&l->serve, wrap(l->loop, far), l->link->extensions);
     return 0;
 }
 
@@ -321,13 +321,11 @@ static void open_edge(struct lab *l)
     w->visitors.done = dispatch_done;
 }
 
-static void open_connector(struct lab *l, const struct addr *at)
+static void open_connector(struct lab *l, const char *service)
 {
-    char service[64];
     struct uuid connector = { { 9 } };
     struct origin_request request;
     struct serve_conf conf = { .warp = &l->warp, .flows = &l->flows, .connector = &connector };
-    (void)snprintf(service, sizeof service, "http://127.0.0.1:%u", addr_port(at));
     origin_request_defaults(&request);
     warp_routing_defaults(&l->warp);
     assert_int_equal(ingress_single(service, &request, &l->ingress, NULL), 0);
@@ -336,11 +334,10 @@ static void open_connector(struct lab *l, const struct addr *at)
     assert_int_equal(serve_init(&l->serve, l->loop, &conf), 0);
 }
 
-static void lab_open(struct lab *l, const char *request, bool is_streamed)
+/* All but the origin and the connector. */
+static void lab_begin(struct lab *l, const char *request)
 {
-    struct tcp_listen_opts opts = { .fd = -1 };
-    struct addr any, at;
-    *l = (struct lab){ .is_streamed = is_streamed, .end = ERR_AGAIN };
+    *l = (struct lab){ .end = ERR_AGAIN };
     the_lab = l;
     assert_int_equal(loop_new(&l->loop), 0);
     task_init(&l->task, l->loop, do_nothing);
@@ -348,11 +345,21 @@ static void lab_open(struct lab *l, const char *request, bool is_streamed)
     buf_init(&l->said, loop_chunks(l->loop), HEARD_MAX);
     buf_init(&l->heard, loop_chunks(l->loop), HEARD_MAX);
     assert_int_equal(buf_put(&l->said, slice_str(request)), 0);
-    assert_int_equal(addr_parse(SLICE("127.0.0.1:0"), &any), 0);
-    assert_int_equal(tcp_listen(l->loop, &any, &opts, &l->accept, &l->listener, &at), 0);
     h1_group_init(&l->origin, l->loop, &l->task, origin_route, l);
     open_edge(l);
-    open_connector(l, &at);
+}
+
+static inline void lab_open(struct lab *l, const char *request, bool is_streamed)
+{
+    struct tcp_listen_opts opts = { .fd = -1 };
+    struct addr any, at;
+    char service[64];
+    lab_begin(l, request);
+    l->is_streamed = is_streamed;
+    assert_int_equal(addr_parse(SLICE("127.0.0.1:0"), &any), 0);
+    assert_int_equal(tcp_listen(l->loop, &any, &opts, &l->accept, &l->listener, &at), 0);
+    (void)snprintf(service, sizeof service, "http://127.0.0.1:%u", addr_port(&at));
+    open_connector(l, service);
 }
 
 static void lab_close(struct lab *l, void **state_)
@@ -441,7 +448,7 @@ static long unchunk(const char *p, char *to, const char **rest)
 enum sight { SIGHT_NOTHING, SIGHT_CUT, SIGHT_ERROR, SIGHT_WHOLE };
 
 /* Fails when a body that was cut looks whole, or anything follows the answer. */
-static enum sight judge(struct lab *l)
+static inline enum sight judge(struct lab *l)
 {
     static char text[HEARD_MAX + 1], body[HEARD_MAX + 1];
     size_t n = buf_copy(&l->heard, 0, text, HEARD_MAX);
@@ -484,7 +491,7 @@ struct exchange_case {
     bool is_streamed;
 };
 
-static const struct exchange_case *exchange_cases(size_t *ret_count)
+static inline const struct exchange_case *exchange_cases(size_t *ret_count)
 {
     static char post[32000], stream[32000];
     static struct exchange_case cases[] = {

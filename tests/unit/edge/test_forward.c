@@ -105,7 +105,29 @@ TEST(a_request_with_as_many_fields_as_there_may_be_is_a_limit)
     desk_close(&d);
 }
 
+TEST(trailers_of_a_visitor_lose_what_only_the_edge_may_say)
+{
+    static const char *const NAMES[] = { "X-Sum",  "CF-Connecting-IP", "X-Forwarded-For",
+                                         "Cf",     "cdn-loop",         "Forwarded",
+                                         "cf-ray", "X-Forwarder" };
+    struct desk d;
+    struct fields trailers;
+    desk_open(&d, "203.0.113.9");
+    forward_trailers(d.ex); /* none have come */
+    fields_init(&trailers, &d.ex->arena);
+    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++)
+        CHECK_OK(fields_add(&trailers, slice_str(NAMES[i]), SLICE("1")));
+    d.ex->up_trailers = &trailers;
+    forward_trailers(d.ex);
+    CHECK(trailers.count == 3);
+    CHECK_SLICE(trailers.lines[0].name, SLICE("X-Sum"));
+    CHECK_SLICE(trailers.lines[1].name, SLICE("Cf"));
+    CHECK_SLICE(trailers.lines[2].name, SLICE("X-Forwarder"));
+    desk_close(&d);
+}
+
 TESTS(RUN(the_origin_is_told_who_asks_and_how),
       RUN(what_a_visitor_might_forge_is_replaced_and_its_proxies_are_kept),
       RUN(several_lines_of_earlier_proxies_are_all_kept),
-      RUN(a_request_with_as_many_fields_as_there_may_be_is_a_limit))
+      RUN(a_request_with_as_many_fields_as_there_may_be_is_a_limit),
+      RUN(trailers_of_a_visitor_lose_what_only_the_edge_may_say))
