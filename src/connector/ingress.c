@@ -181,6 +181,31 @@ static int take_text(const struct yaml_node *map, const char *key, const char *w
     return ret->p != NULL ? 0 : too_large(f);
 }
 
+/* The keys that made the extras, for whoever wants to see them. */
+static int keep_written(struct ingress *i, const struct yaml_node *rule, struct rule *r,
+                        struct fault *f)
+{
+    struct yaml_node *map = NULL, **end = NULL;
+    for (size_t k = 0; r->extras != NULL && RULE_EXTRA_KEYS[k] != NULL; k++) {
+        const struct yaml_node *n = yaml_get(rule, RULE_EXTRA_KEYS[k]);
+        if (n == NULL || yaml_is_null(n))
+            continue;
+        if (map == NULL) {
+            map = arena_alloc(&i->arena, sizeof *map);
+            if (map == NULL)
+                return too_large(f);
+            map->kind = YAML_MAP;
+            end = &map->first;
+        }
+        *end = yaml_copy(n, &i->arena);
+        if (*end == NULL)
+            return too_large(f);
+        end = &(*end)->next;
+    }
+    r->written = map;
+    return 0;
+}
+
 static int take_rule(struct ingress *i, const struct yaml_node *n,
                      const struct origin_request *global, size_t count, const char *where,
                      struct fault *f)
@@ -203,6 +228,8 @@ static int take_rule(struct ingress *i, const struct yaml_node *n,
     e = service_parse(service, &i->arena, &r->service, f);
     if (e == 0)
         e = rule_extras_from_yaml(n, where, &i->arena, &r->extras, f);
+    if (e == 0)
+        e = keep_written(i, n, r, f);
     i->count++;
     if (e == 0)
         e = check_rule(i, r, i->count - 1, count, global, &key, f);
