@@ -13,6 +13,7 @@ from conftest import KINDS, Program, connector_command, need, stop_clean, until
 from handmade_edge import HOST, HandmadeEdge, random_token
 from peer import pipe_for_rpc
 
+pytestmark = pytest.mark.threads
 VECTORS = pathlib.Path(__file__).resolve().parents[1] / "vectors"
 SCENARIOS = [v for v in json.loads((VECTORS / "config_remote.json").read_text())["vectors"] if "flags" not in v]
 
