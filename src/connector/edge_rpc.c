@@ -8,6 +8,7 @@
 
 #define RPC_NSEC  (5 * NSEC_PER_SEC) /* the reference's patience with one stream */
 #define BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
+#define ASKS_MAX  8 /* configurations of one worker that wait: each may be a mebibyte */
 
 /* ---- answers ---- */
 
@@ -105,7 +106,7 @@ struct edge_rpc {
     struct stream *s;
     struct rpc *rpc;
     struct buf in, out;
-    unsigned asked; /* configurations whose answer is to come */
+    bool has_asked; /* a configuration's answer is to come: nothing more is read until then */
     bool has_ended; /* the edge will send nothing more */
     bool is_over;   /* nothing is read any more: what is left goes out */
     struct reaper reaper;
@@ -141,9 +142,14 @@ static int answer(struct edge_rpc *e, const struct rpc_event *call)
         config_ask_free(ask);
         return rpc_answer_unimplemented(e->rpc, call, &e->out);
     }
+    if (e->serve->asks >= ASKS_MAX) {
+        config_ask_free(ask);
+        return rpc_answer_exception(e->rpc, call->id, "too many configurations at once", &e->out);
+    }
+    e->serve->asks++;
     ask->serve = e->serve;
     ask->stream = e->number;
-    e->asked++;
+    e->has_asked = true;
     e->serve->configure(e->serve->configure_ctx, ask);
     return r;
 }
@@ -152,8 +158,8 @@ static int answer(struct edge_rpc *e, const struct rpc_event *call)
 static int answer_all(struct edge_rpc *e)
 {
     struct rpc_event event;
-    int r;
-    while ((r = rpc_next(e->rpc, &e->in, &e->out, &event)) == 0) {
+    int r = ERR_AGAIN;
+    while (!e->has_asked && (r = rpc_next(e->rpc, &e->in, &e->out, &event)) == 0) {
         if (event.kind == RPC_OVER)
             return 0;
         if (event.kind == RPC_CALL)
@@ -161,7 +167,7 @@ static int answer_all(struct edge_rpc *e)
         if (r < 0)
             return r;
     }
-    return r;
+    return e->has_asked ? ERR_AGAIN : r;
 }
 
 /* Reads a step, answers what came, and again, until there is nothing more. */
@@ -174,8 +180,10 @@ static int receive(struct edge_rpc *e)
         /* An edge that does not read its answers is not read either. */
         if (!buf_is_empty(&e->out) && stream_write(e->s, &e->out) == ERR_AGAIN)
             return ERR_AGAIN;
+        if (e->has_asked)
+            return ERR_AGAIN;
         if (e->has_ended)
-            return e->asked > 0 ? ERR_AGAIN : 0;
+            return 0;
         int r = stream_read(e->s, &e->in, READ_STEP_BYTES);
         if (r == ERR_EOF) {
             e->has_ended = true;
@@ -236,12 +244,13 @@ void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
 
 void edge_rpc_configured(struct serve *s, struct config_ask *ask)
 {
+    s->asks--;
     list_each(it, &s->rpcs)
     {
         struct edge_rpc *e = container_of(it, struct edge_rpc, node);
         if (e->number != ask->stream || e->is_over)
             continue;
-        e->asked--;
+        e->has_asked = false;
         int r = edge_rpc_answer_configuration(e->rpc, ask, &e->out);
         if (r < 0)
             edge_rpc_close(e, r);

@@ -24,6 +24,30 @@ static json_t *request_of(struct config_json *w, const struct origin_request *r)
     return o;
 }
 
+/* A value as a file or an edge wrote it. Keys of the rules' own copy have a NUL behind them. */
+static json_t *value_of(struct config_json *w, const struct yaml_node *n)
+{
+    uint64_t number;
+    bool truth;
+    if (n->kind == YAML_SCALAR) {
+        if (yaml_is_null(n))
+            return json_null();
+        if (yaml_bool(n, &truth) == 0)
+            return json_boolean(truth);
+        if (n->is_plain && slice_u64(n->text, INT64_MAX, &number) == 0)
+            return json_integer((json_int_t)number);
+        return config_json_text(n->text);
+    }
+    json_t *all = n->kind == YAML_MAP ? json_object() : json_array();
+    for (const struct yaml_node *below = n->first; below != NULL; below = below->next) {
+        if (n->kind == YAML_LIST)
+            config_json_append(w, all, value_of(w, below));
+        else
+            config_json_put(w, all, (const char *)below->key.p, value_of(w, below));
+    }
+    return all;
+}
+
 static json_t *rule_of(struct config_json *w, const struct rule *r)
 {
     json_t *o = json_object();
@@ -32,6 +56,9 @@ static json_t *rule_of(struct config_json *w, const struct rule *r)
     config_json_put(w, o, "service", config_json_text(r->service.text));
     config_json_put(w, o, "Handlers", r->access != NULL ? empty_ones(w, 1) : json_null());
     config_json_put(w, o, "originRequest", request_of(w, &r->request));
+    for (const struct yaml_node *n = r->written != NULL ? r->written->first : NULL; n != NULL;
+         n = n->next)
+        config_json_put(w, o, (const char *)n->key.p, value_of(w, n));
     return o;
 }
 

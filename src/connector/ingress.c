@@ -70,6 +70,11 @@ static int keep_request(struct arena *a, struct origin_request *r,
     return e == 0 ? keep_node(a, &r->ip_rules, kept != NULL ? kept->ip_rules : NULL) : e;
 }
 
+static int too_large(struct fault *f)
+{
+    return fault_set(f, ERR_NOMEM, "the rules take too much memory");
+}
+
 /* ---- validation, in the reference's order: service, access, hostname, path ---- */
 
 static bool host_has_port(struct slice h)
@@ -112,8 +117,11 @@ int rule_check_hostname(const struct rule *r, size_t index, size_t count, struct
 static int compile_path(struct rule *r, size_t index, struct fault *f)
 {
     struct fault inner = { 0 };
-    if (r->path.n == 0 || regex_new(r->path, &r->regex, &inner) == 0)
+    int e = r->path.n > 0 ? regex_new(r->path, &r->regex, &inner) : 0;
+    if (e == 0)
         return 0;
+    if (e == ERR_NOMEM)
+        return too_large(f);
     return fault_set(f, ERR_PARSE, "Rule #%zu has an invalid regex: %s", index + 1, inner.text);
 }
 
@@ -121,8 +129,7 @@ static int compile_path(struct rule *r, size_t index, struct fault *f)
 static int keep_rule_request(struct ingress *i, struct rule *r, const struct origin_request *kept,
                              struct fault *f)
 {
-    int e = keep_request(&i->arena, &r->request, kept);
-    return e == 0 ? 0 : fault_set(f, e, "the rules take too much memory");
+    return keep_request(&i->arena, &r->request, kept) == 0 ? 0 : too_large(f);
 }
 
 /* `kept` is the request that the rule's began with, or NULL; *ret_key is what is looked at. */
@@ -171,6 +178,31 @@ static int take_text(const struct yaml_node *map, const char *key, const char *w
     if (n->kind != YAML_SCALAR)
         return yaml_fault(f, ERR_PARSE, where, n, "a text is wanted");
     *ret = arena_copy(a, n->text);
+    return ret->p != NULL ? 0 : too_large(f);
+}
+
+/* The keys that made the extras, for whoever wants to see them. */
+static int keep_written(struct ingress *i, const struct yaml_node *rule, struct rule *r,
+                        struct fault *f)
+{
+    struct yaml_node *map = NULL, **end = NULL;
+    for (size_t k = 0; r->extras != NULL && RULE_EXTRA_KEYS[k] != NULL; k++) {
+        const struct yaml_node *n = yaml_get(rule, RULE_EXTRA_KEYS[k]);
+        if (n == NULL || yaml_is_null(n))
+            continue;
+        if (map == NULL) {
+            map = arena_alloc(&i->arena, sizeof *map);
+            if (map == NULL)
+                return too_large(f);
+            map->kind = YAML_MAP;
+            end = &map->first;
+        }
+        *end = yaml_copy(n, &i->arena);
+        if (*end == NULL)
+            return too_large(f);
+        end = &(*end)->next;
+    }
+    r->written = map;
     return 0;
 }
 
@@ -196,6 +228,8 @@ static int take_rule(struct ingress *i, const struct yaml_node *n,
     e = service_parse(service, &i->arena, &r->service, f);
     if (e == 0)
         e = rule_extras_from_yaml(n, where, &i->arena, &r->extras, f);
+    if (e == 0)
+        e = keep_written(i, n, r, f);
     i->count++;
     if (e == 0)
         e = check_rule(i, r, i->count - 1, count, global, &key, f);
@@ -230,9 +264,8 @@ int ingress_from_yaml(const struct yaml_node *root, const char *where, struct in
     if (i == NULL)
         return fault_set(f, ERR_NOMEM, "out of memory");
     i->global = global;
-    e = keep_request(&i->arena, &i->global, NULL);
-    if (e < 0)
-        (void)fault_set(f, e, "the rules take too much memory");
+    if (keep_request(&i->arena, &i->global, NULL) < 0)
+        e = too_large(f);
     for (const struct yaml_node *n = list->first; n != NULL && e == 0; n = n->next)
         e = take_rule(i, n, &i->global, count, where, f);
     if (e < 0) {
@@ -284,7 +317,7 @@ int ingress_without_rules(const struct yaml_node *root, const char *where, struc
     if (e == 0 && root != NULL)
         i->global = global;
     if (e == 0 && keep_request(&i->arena, &i->global, NULL) < 0)
-        e = fault_set(f, ERR_NOMEM, "the rules take too much memory");
+        e = too_large(f);
     if (e < 0)
         ingress_unref(i);
     else

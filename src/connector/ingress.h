@@ -49,10 +49,11 @@ struct rule {
     struct regex *regex; /* or NULL */
     struct service service;
     struct origin_request request;
-    struct tls_creds *tls;        /* of a TLS origin, made when the rules are; or NULL */
-    struct tls_creds *tls_h2;     /* the same with HTTP/2 offered (http2Origin); or NULL */
-    struct rule_extras *extras;   /* what the reference does not have; or NULL */
-    struct access_policy *access; /* who wants a token for it, or NULL */
+    struct tls_creds *tls;           /* of a TLS origin, made when the rules are; or NULL */
+    struct tls_creds *tls_h2;        /* the same with HTTP/2 offered (http2Origin); or NULL */
+    struct rule_extras *extras;      /* what the reference does not have; or NULL */
+    const struct yaml_node *written; /* a map of those keys, as they were written; or NULL */
+    struct access_policy *access;    /* who wants a token for it, or NULL */
 };
 
 struct ingress;

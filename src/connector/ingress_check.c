@@ -181,10 +181,10 @@ static bool check_expression(struct check *c, struct slice path, const struct ya
 {
     struct regex *regex = NULL;
     struct fault inner = { 0 }, f = { 0 };
-    if (path.n == 0 || regex_new(path, &regex, &inner) == 0) {
-        regex_free(regex);
+    int e = path.n > 0 ? regex_new(path, &regex, &inner) : 0;
+    regex_free(regex);
+    if (e == 0 || e == ERR_NOMEM)
         return true;
-    }
     (void)fault_set(&f, ERR_PARSE, "Rule #%zu has an invalid regex: %s", index + 1, inner.text);
     take_fault(c, &f, place(rule, "path"),
                path.p[0] == '*' ? "a path is a regular expression: .* stands for anything" : NULL);

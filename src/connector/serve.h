@@ -37,6 +37,7 @@ struct serve {
     struct tunnel_server_group streams;
     struct list rpcs;   /* RPC streams of the edge that are open */
     uint64_t rpc_count; /* that were ever opened */
+    unsigned asks;      /* configurations whose answer is to come */
     void (*configure)(void *ctx, struct config_ask *ask);
     void *configure_ctx;
 };

@@ -180,7 +180,7 @@ int service_parse(struct slice text, struct arena *arena, struct service *ret, s
                      { "socks-proxy", SERVICE_SOCKS } };
     text = arena_copy(arena, text);
     if (text.p == NULL)
-        return ERR_NOMEM;
+        return fault_set(f, ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < sizeof BUILT_IN / sizeof BUILT_IN[0]; i++)
         if (slice_eq(text, slice_str(BUILT_IN[i].text))) {
             *ret = (struct service){ .kind = BUILT_IN[i].kind, .text = text };

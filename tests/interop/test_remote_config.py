@@ -13,6 +13,7 @@ from conftest import KINDS, Program, connector_command, need, stop_clean, until
 from handmade_edge import HOST, HandmadeEdge, random_token
 from peer import pipe_for_rpc
 
+pytestmark = pytest.mark.threads
 VECTORS = pathlib.Path(__file__).resolve().parents[1] / "vectors"
 SCENARIOS = [v for v in json.loads((VECTORS / "config_remote.json").read_text())["vectors"] if "flags" not in v]
 
@@ -196,4 +197,44 @@ def test_a_connector_may_refuse_to_be_told(tmp_path):
     assert not is_applied and "--no-remote-config" in err
     assert code_of(connector) == "223"
     assert "allow_remote_config" not in connector.edge.registrations[0]["options"]["client"]["features"]
+    connector.stop()
+
+
+TRANSCRIPTS = {v["name"]: v for v in json.loads((VECTORS / "rpc_transcripts.json").read_text())["vectors"]}
+
+
+def test_an_answer_comes_though_the_edge_said_its_last_word(tmp_path):
+    """The call and the end of the edge's direction in one packet: the supervisor answers later."""
+    connector = Managed("adit", tmp_path)
+    messages = [m["hex"] for m in TRANSCRIPTS["edge_rpc_update_configuration"]["messages"] if m["from"] == "client" and m.get("hex")][:3]
+
+    async def talk():
+        stream = await connector.edge.open(bytes.fromhex("".join(messages)))
+        return wire.frames(await stream.rest())
+
+    answers = connector.edge.run(talk())
+    kinds = []
+    for frame in answers:
+        with wire.RPC.Message.from_bytes(frame) as message:
+            kinds.append((str(message.which()), getattr(message, "return").answerId, str(getattr(message, "return").which())))
+    assert kinds == [("return", 0, "results"), ("return", 1, "results")]
+    connector.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_in_a_row_on_one_stream_are_all_answered(kind, tmp_path):
+    connector = Managed(kind, tmp_path)
+
+    async def talk():
+        stream = connector.edge.serving[0].open()
+        stream.write(wire.RPC_SIGNATURE)
+        client = capnp.TwoPartyClient(await pipe_for_rpc(stream))
+        manager = client.bootstrap().cast_as(wire.SCHEMA.ConfigurationManager)
+        calls = [manager.updateConfiguration(version=v, config=config(status(230 + v)).encode()) for v in range(12)]
+        return [(await call).result.to_dict() for call in calls]
+
+    answers = connector.edge.run(talk())
+    # Each is applied, or passed over because a later one came first: the reference takes them side by side.
+    assert all(a["latestAppliedVersion"] >= v and not a.get("err") for v, a in enumerate(answers))
+    assert code_of(connector) == "241"
     connector.stop()

@@ -206,6 +206,39 @@ TEST(of_a_key_that_comes_again_the_last_one_counts)
     configuration_done(&c);
 }
 
+/* Beyond the reference: what it does not have is shown where it is set, and is taken from an edge.
+ */
+TEST(keys_of_our_own_are_taken_and_shown)
+{
+    static const char SENT[] =
+        "{\"ingress\":[{\"hostname\":\"a\",\"service\":\"https://"
+        "a\",\"METHOD\":[\"GET\"],\"headers\":{"
+        "\"X\":\"1\"},\"proxyProtocol\":\"v2\",\"balance\":null,\"originRequest\":{"
+        "\"responseTimeout\":5}},{\"service\":\"http_status:404\"}]}";
+    struct configuration c;
+    struct fault f;
+    begin(&c, NULL);
+    if (!configuration_apply(&c, 1, slice_str(SENT), &f))
+        fail_msg("%s", f.text);
+    json_t *shown = effective(&c);
+    const json_t *rules = json_object_get(json_object_get(shown, "config"), "ingress"),
+                 *rule = json_array_get(rules, 0);
+    json_t *want = json_pack("{s:[s],s:{s:s},s:s}", "method", "GET", "headers", "X", "1",
+                             "proxyProtocol", "v2");
+    const char *key;
+    json_t *value;
+    json_object_foreach(want, key, value) CHECK(json_equal(json_object_get(rule, key), value));
+    CHECK(json_object_size(rule) == 5 + 3);
+    CHECK(json_object_size(json_array_get(rules, 1)) == 5);
+    CHECK(json_integer_value(
+              json_object_get(json_object_get(rule, "originRequest"), "responseTimeout")) == 5);
+    CHECK(json_object_get(json_object_get(json_array_get(rules, 1), "originRequest"),
+                          "responseTimeout") == NULL);
+    json_decref(want);
+    json_decref(shown);
+    configuration_done(&c);
+}
+
 TEST(what_is_in_use_outlives_its_configuration)
 {
     struct configuration c;
@@ -233,6 +266,6 @@ TEST(a_connector_that_is_local_only_takes_nothing)
 }
 
 TESTS(RUN(every_scenario_ends_as_with_the_reference), RUN(other_mistakes_have_the_references_words),
-      RUN(of_a_key_that_comes_again_the_last_one_counts),
+      RUN(of_a_key_that_comes_again_the_last_one_counts), RUN(keys_of_our_own_are_taken_and_shown),
       RUN(what_is_in_use_outlives_its_configuration),
       RUN(a_connector_that_is_local_only_takes_nothing))
