@@ -13,11 +13,11 @@ from scripted import Scripted, Talk, fields
 class Site:
     """An edge with a quick tunnel to a scripted origin."""
 
-    def __init__(self, kind, where, workers=1):
+    def __init__(self, kind, where, workers=1, flags=()):
         self.kind = kind
         self.origin = Scripted()
-        self.edge = Edge(where, workers, LOOPBACK)
-        self.connector = Program(quick_command(kind, self.edge, self.origin.url), where / "connector.log", cwd=where)
+        self.edge = Edge(where, workers, [*LOOPBACK, *flags])
+        self.connector = Program([*quick_command(kind, self.edge, self.origin.url), *flags], where / "connector.log", cwd=where)
         self.connector.wait_for("Registered tunnel connection")
         self.host = until(lambda: hostname_of(self.connector), "a hostname")
 
@@ -238,9 +238,9 @@ def test_a_response_with_trailers_that_the_origin_cuts_off_never_looks_whole(sit
     def cut(talk, head):
         talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n")
 
-    visitor = site.ask("/cut", cut)
-    data = visitor.rest()
-    assert b"0\r\n" not in data.partition(b"\r\n\r\n")[2]
+    head, _, body = site.ask("/cut", cut, ["Connection: close"]).rest().partition(b"\r\n\r\n")
+    # The head may have been lost with the reset: then the edge answers itself.
+    assert not head or status_of(head) == 502 or b"0\r\n" not in body
 
 
 def test_a_plain_connector_ends_trailers_and_their_announcement(either):
@@ -257,3 +257,352 @@ def test_a_plain_connector_ends_trailers_and_their_announcement(either):
     is_ours = either.kind == "adit"
     assert ("trailer" in fields(head), bool(lines)) == (is_ours, is_ours)
     assert ("trailer" in seen[0][0], bool(seen[0][2])) == (is_ours, is_ours)
+
+
+# ---- targets ----
+
+def target_of(site, line, host=None, more=""):
+    """What the origin's request line says for a request line of the visitor's."""
+    seen = []
+
+    def note(talk, head):
+        seen.append(head)
+        talk.say(b"HTTP/1.1 204 No Content\r\n\r\n")
+        return True
+
+    path = re.split(r"[?#]", line.split(" ")[1])[0]
+    path = "/" + path.split("/", 3)[3] if "://" in path else path
+    site.origin.paths[path] = note
+    visitor = site.visit()
+    visitor.say(f"{line} HTTP/1.1\r\nHost: {host or site.host}\r\n{more}\r\n".encode())
+    assert status_of(head_of(visitor)) == 204
+    return seen[0].split(b" ")[1].decode(), fields(seen[0])["host"]
+
+
+@pytest.mark.parametrize("target", [
+    "/a%2Fb%2f..%2e/%7Euser", "//double//slashes/", "/a/./b/../c", "/?", "/q?a=%20+%26&&b==;c=[]{}|\"", "/sub-delims!$&'()*+,;=:@", "/%zz%", "/a?b?c/d"])
+def test_a_target_arrives_as_it_was_written(site, target):
+    assert target_of(site, f"GET {target}") == (target, [site.host])
+
+
+def test_an_absolute_target_names_the_host(site):
+    assert target_of(site, f"GET http://{site.host}/absolute?x=%2F") == ("/absolute?x=%2F", [site.host])
+
+
+def test_options_asks_for_the_whole_server(site):
+    assert target_of(site, "OPTIONS *") == ("*", [site.host])
+
+
+def test_a_port_in_host_stays(site):
+    assert target_of(site, "GET /port", host=f"{site.host}:8080") == ("/port", [f"{site.host}:8080"])
+
+
+def test_a_target_in_authority_form_is_for_connect_alone_and_that_is_not_offered(site):
+    for method, status in (("CONNECT", 501), ("GET", 400)):
+        visitor = site.visit()
+        visitor.say(f"{method} {site.host}:443 HTTP/1.1\r\nHost: {site.host}:443\r\n\r\n".encode())
+        assert status_of(head_of(visitor)) == status
+
+
+def test_a_long_target_arrives_and_a_longer_one_is_refused(site):
+    path = "/" + "a%2F" * 8000
+    assert target_of(site, f"GET {path}")[0] == path
+    visitor = site.visit()
+    visitor.say(f"GET /{'a' * 33_000} HTTP/1.1\r\nHost: {site.host}\r\n\r\n".encode())
+    assert status_of(head_of(visitor)) == 414
+
+
+# ---- fields, bodies and statuses that pass untouched ----
+
+def test_ranges_and_conditions_pass_untouched_both_ways(either):
+    asked = {"range": ["bytes=2-4,-1"], "if-range": ['"tag"'], "if-match": ['"a", "b"'], "if-none-match": ["W/\"c\""],
+             "if-modified-since": ["Sat, 01 Jan 2000 00:00:00 GMT"], "if-unmodified-since": ["Sun, 02 Jan 2000 00:00:00 GMT"]}
+    seen = []
+
+    def partial(talk, head):
+        seen.append(fields(head))
+        talk.say(b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\nETag: W/\"x\"\r\n"
+                 b"Last-Modified: Sat, 01 Jan 2000 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n\r\ncde")
+        return True
+
+    visitor = either.ask("/range", partial, [f"{name}: {value[0]}" for name, value in asked.items()])
+    head = head_of(visitor)
+    assert status_of(head) == 206 and visitor.exactly(3) == b"cde"
+    assert {name: seen[0][name] for name in asked} == asked
+    got = fields(head)
+    assert (got["content-range"], got["etag"], got["accept-ranges"]) == (["bytes 2-4/10"], ['W/"x"'], ["bytes"])
+    assert got["last-modified"] == ["Sat, 01 Jan 2000 00:00:00 GMT"]
+
+
+GZIP = bytes.fromhex("1f8b08000000000000034bcc4a01000aeb95d903000000")
+
+
+@pytest.mark.parametrize("asked", [None, "gzip", "br;q=1, gzip;q=0.5"])
+def test_a_coded_body_is_neither_asked_for_nor_unpacked(either, asked):
+    seen = []
+
+    def coded(talk, head):
+        seen.append(fields(head))
+        talk.say(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nETag: \"z\"\r\nVary: Accept-Encoding\r\nContent-Length: %d\r\n\r\n%s" % (len(GZIP), GZIP))
+        return True
+
+    visitor = either.ask("/gzip", coded, [f"Accept-Encoding: {asked}"] if asked else [])
+    got = fields(head_of(visitor))
+    assert visitor.exactly(len(GZIP)) == GZIP
+    assert (got["content-encoding"], got["content-length"], got["etag"], got["vary"]) == (["gzip"], [str(len(GZIP))], ['"z"'], ["Accept-Encoding"])
+    # "identity" where the visitor said nothing: an edge must say something, or the reference's connector asks for gzip by itself.
+    assert seen[0]["accept-encoding"] == [asked or "identity"]
+
+
+def test_date_is_the_origins_or_the_edges_and_nobody_adds_via(either):
+    seen = []
+
+    def dated(talk, head):
+        seen.append(fields(head))
+        talk.say(b"HTTP/1.1 200 OK\r\nDate: Sat, 01 Jan 2000 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    def undated(talk, head):
+        talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    got = fields(head_of(either.ask("/dated", dated)))
+    assert got["date"] == ["Sat, 01 Jan 2000 00:00:00 GMT"] and "via" not in got and "via" not in seen[0]
+    assert len(fields(head_of(either.ask("/undated", undated)))["date"]) == 1  # RFC 9110 §6.6.1
+
+
+def test_a_via_of_others_passes(either):
+    seen = []
+
+    def via(talk, head):
+        seen.append(fields(head))
+        talk.say(b"HTTP/1.1 200 OK\r\nVia: 1.1 behind\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    assert fields(head_of(either.ask("/via", via, ["Via: 1.1 before"])))["via"] == ["1.1 behind"]
+    assert seen[0]["via"] == ["1.1 before"]
+
+
+def test_our_own_pages_have_a_date(site):
+    visitor = site.visit()
+    visitor.say(b"GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n")
+    head = head_of(visitor)
+    assert status_of(head) == 404
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", fields(head)["date"][0])
+    visitor = site.visit()
+    visitor.say(b"GET / nonsense\r\n\r\n")
+    head = head_of(visitor)
+    assert status_of(head) == 400 and "date" in fields(head)
+
+
+def test_hop_by_hop_fields_end_at_the_hop(site):
+    seen = []
+
+    def hops(talk, head):
+        seen.append(fields(head))
+        talk.say(b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Mine\r\nKeep-Alive: timeout=5\r\nX-Mine: 1\r\nProxy-Connection: close\r\n"
+                 b"Upgrade: h2c\r\nX-Yours: 2\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    visitor = site.ask("/hops", hops, ["Connection: keep-alive, x-drop", "X-Drop: 1", "Keep-Alive: timeout=9", "Proxy-Connection: keep-alive",
+                                       "TE: trailers", "Upgrade: h2c", "X-Keep: 2"])
+    got = fields(head_of(visitor))
+    assert got["x-yours"] == ["2"] and not {"keep-alive", "x-mine", "proxy-connection", "upgrade"} & set(got)
+    assert seen[0]["x-keep"] == ["2"] and seen[0]["te"] == ["trailers"] and seen[0]["connection"] == ["keep-alive"]
+    assert not {"x-drop", "keep-alive", "proxy-connection", "upgrade"} & set(seen[0])
+
+
+@pytest.mark.parametrize("method, status, lines, kept", [
+    ("HEAD", 200, b"Content-Length: 1234\r\n", ["1234"]), ("HEAD", 200, b"Transfer-Encoding: chunked\r\n", None),
+    ("GET", 204, b"", None), ("GET", 304, b"ETag: \"a\"\r\nContent-Length: 99\r\n", ["99"]), ("HEAD", 404, b"Content-Length: 7\r\n", ["7"])])
+def test_a_response_without_a_body_leaves_the_connection_usable(either, method, status, lines, kept):
+    def bare(talk, head):
+        talk.say(b"HTTP/1.1 %d X\r\n%s\r\n" % (status, lines))
+        return True
+
+    visitor = either.ask("/bare", bare, method=method)
+    head = head_of(visitor)
+    assert status_of(head) == status and fields(head).get("content-length") == kept
+    either.origin.paths["/after"] = answer_ok
+    visitor.say(f"GET /after HTTP/1.1\r\nHost: {either.host}\r\n\r\n".encode())
+    assert status_of(head_of(visitor)) == 200 and visitor.exactly(2) == b"ok"
+
+
+# ---- half-closed, pipelined, early ----
+
+def test_a_visitor_that_has_ended_its_direction_gets_its_answer(either):
+    ended = threading.Event()
+
+    def late(talk, head):
+        assert ended.wait(30)
+        talk.say(OK)
+        return True
+
+    visitor = either.ask("/late", late)
+    visitor.s.shutdown(socket.SHUT_WR)
+    ended.set()
+    assert status_of(head_of(visitor)) == 200 and visitor.rest() == b"ok"
+
+
+def test_pipelined_requests_with_bodies_are_answered_in_order_and_one_after_the_other(site):
+    running = []
+
+    def one(talk, head):
+        running.append(1)
+        body = talk.exactly(int(fields(head)["content-length"][0]))
+        assert len(running) == 1  # nobody asks the origin out of turn
+        talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        running.pop()
+        return True
+
+    site.origin.paths["/one"] = one
+    visitor = site.visit()
+    bodies = [b"%d" % i * (i * 700 + 1) for i in range(1, 8)]
+    visitor.say(b"".join(b"POST /one HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s" % (site.host.encode(), len(b), b) for b in bodies))
+    for body in bodies:
+        head = head_of(visitor)
+        assert status_of(head) == 200 and visitor.exactly(len(body)) == body
+
+
+def test_an_early_answer_comes_while_the_upload_goes_on_to_its_end(site):
+    answered, got = threading.Event(), []
+
+    def early(talk, head):
+        talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n")
+        assert answered.wait(30)
+        got.append(len(talk.exactly(2_000_000)))
+        talk.say(b"4\r\nlate\r\n0\r\n\r\n")
+        return True
+
+    visitor = site.ask("/early", early, ["Content-Length: 2000000"], "POST", b"x" * 1000)
+    head = head_of(visitor)
+    assert status_of(head) == 200 and fields(head)["connection"] == ["close"]
+    assert visitor.until(b"early\r\n") == b"5\r\nearly\r\n"
+    answered.set()  # the first bytes of the answer are here, and most of the upload is not
+    visitor.say(b"x" * 1_999_000)
+    assert visitor.rest() == b"4\r\nlate\r\n0\r\n\r\n" and got == [2_000_000]
+
+
+def test_an_origin_that_refuses_an_upload_and_hangs_up_is_heard(site):
+    def refuse(talk, head):
+        talk.say(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno!")
+
+    visitor = site.ask("/large-upload", refuse, ["Content-Length: 50000000"], "POST")
+    sender = threading.Thread(target=send_all, args=(visitor.s, 50_000_000), daemon=True)
+    sender.start()
+    head = head_of(visitor)
+    assert status_of(head) == 413 and fields(head)["connection"] == ["close"]
+    assert visitor.exactly(3) == b"no!"
+    visitor.s.close()
+    sender.join(30)
+    assert not sender.is_alive()
+
+
+def send_all(s, size):
+    try:
+        while size > 0:
+            s.sendall(b"x" * min(size, 1 << 16))
+            size -= 1 << 16
+    except OSError:
+        pass
+
+
+def test_connections_to_the_origin_are_used_again(site):
+    talks = set()
+
+    def count(talk, head):
+        talks.add(id(talk))
+        talk.say(OK)
+        return True
+
+    for _ in range(20):
+        visitor = site.ask("/again", count, ["Connection: close"])
+        assert visitor.rest().endswith(b"ok")
+    assert len(talks) <= 4  # one for each of the connector's workers, and those that other tests left
+
+
+# ---- at once ----
+
+def test_each_event_reaches_the_visitor_before_the_next_is_written(site):
+    """A thousand times the origin waits for the visitor's word that the last event has come: a delay anywhere shows as one that never
+    ends, or as one for each event."""
+    heard = threading.Semaphore(0)
+    missed = []
+
+    def events(talk, head):
+        talk.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for i in range(1000):
+            event = b"data: %d\n\n" % i
+            talk.say(b"%x\r\n%s\r\n" % (len(event), event))
+            if not heard.acquire(timeout=30):
+                missed.append(i)
+                return False
+        talk.say(b"0\r\n\r\n")
+        return True
+
+    visitor = site.ask("/events", events)
+    head_of(visitor)
+    for i in range(1000):
+        event = b"data: %d\n\n" % i
+        assert visitor.exactly(len(event) + len(b"%x\r\n\r\n" % len(event))).split(b"\r\n")[1] == event
+        heard.release()
+    assert visitor.until(b"\r\n\r\n") == b"0\r\n\r\n" and not missed
+
+
+# ---- limits ----
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """An edge and a connector that take small heads alone."""
+    s = Site("adit", tmp_path_factory.mktemp("small"), flags=["--max-header-bytes", "4096"])
+    yield s
+    s.stop()
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    s = Site("adit", tmp_path_factory.mktemp("usual"))
+    yield s
+    s.stop()
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    s = Site("adit", tmp_path_factory.mktemp("wide"), flags=["--max-header-bytes", "196608"])
+    yield s
+    s.stop()
+
+
+def lines_of(size):
+    """Field lines of so many bytes together."""
+    lines = []
+    while size > 0:
+        n = min(size, 8000)
+        n = size if size - n < 100 else n
+        lines.append("X-L: " + "v" * (n - 7))
+        size -= n
+    return lines
+
+
+@pytest.mark.parametrize("fixture, fits, is_too_large", [("small", 3800, 4200), ("usual", 100_000, 103_000), ("wide", 190_000, 197_000)])
+def test_the_limit_of_a_requests_head_is_an_option(request, fixture, fits, is_too_large):
+    at = request.getfixturevalue(fixture)
+    assert status_of(head_of(at.ask("/limit", answer_ok, lines_of(fits)))) == 200
+    assert sum(len(line) for line in fields(at.origin.heads[-1])["x-l"]) > fits - 300
+    assert status_of(head_of(at.ask("/limit", answer_ok, lines_of(is_too_large)))) == 431
+
+
+@pytest.mark.parametrize("fixture, fits, is_too_large", [("small", 3800, 4200), ("usual", 100_000, 103_000), ("wide", 190_000, 197_000)])
+def test_the_limit_of_a_responses_head_is_an_option(request, fixture, fits, is_too_large):
+    at = request.getfixturevalue(fixture)
+
+    def answer(size):
+        def script(talk, head):
+            talk.say(("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + "".join(line + "\r\n" for line in lines_of(size)) + "\r\n").encode())
+            return True
+
+        return script
+
+    head = head_of(at.ask("/large-head", answer(fits)))
+    assert status_of(head) == 200 and len(head) > fits
+    assert status_of(head_of(at.ask("/large-head", answer(is_too_large)))) == 502
