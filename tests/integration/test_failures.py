@@ -250,11 +250,20 @@ def test_what_the_edge_fails_by_itself(site):
 
 def test_a_visitor_who_goes_away_is_no_error(site, origins):
     before = edge_failures(site)[("visitor_gone", "visitor")]
+    gone = counters(site.metrics(), "adit_connector_failures_total")[("visitor_gone", "visitor")] if site.kind == "adit" else 0
     host, _, port = site.edge.addresses["http"].rpartition(":")
     sock = socket.create_connection((host, int(port)), 30)
     sock.sendall(f"GET /tls-silent HTTP/1.1\r\nHost: {site.host}\r\n\r\n".encode())
+    if site.kind == "adit":
+        until(lambda: "cloudflared_tunnel_concurrent_requests_per_tunnel 1\n" in site.metrics(), "the request is under way")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()
     until(lambda: edge_failures(site)[("visitor_gone", "visitor")] > before, "it is counted")
-    for line in site.edge.text().splitlines():
-        assert not ("visitor_gone" in line and re.search(r"level=(warn|error)", line)), line
+    programs = [site.edge]
+    if site.kind == "adit":
+        programs.append(site.connector)
+        until(lambda: counters(site.metrics(), "adit_connector_failures_total")[("visitor_gone", "visitor")] > gone, "also at the connector")
+        assert "cloudflared_tunnel_concurrent_requests_per_tunnel 0\n" in site.metrics()
+    for program in programs:
+        lines = [line for line in program.text().splitlines() if "visitor_gone" in line]
+        assert lines and all(re.search(r"\bdebug\b", line) for line in lines), lines
