@@ -33,6 +33,8 @@ struct h1_group {
     h1_head *head_out;
     h1_done *done;
     h1_refused *refused;
+    const char
+        *ray; /* what follows the request's id in Cf-Ray of a refusal; NULL = no such field */
     void *ctx;
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */
     nsec head;        /* first byte to end of head; 0 = VISITOR_HEAD_MS */
