@@ -1,7 +1,6 @@
 #include "connector/origin_call.h"
 
 #include "base/err.h"
-#include "base/log.h"
 #include "connector/failover.h"
 #include "connector/origin_failure.h"
 #include "connector/origin_h2.h"
@@ -61,8 +60,6 @@ static void fail(struct origin_call *c, int err, const char *what)
     enum failure failure = failure_of(c, err);
     const char *text = arena_fmt(&ex->arena, TUNNEL_UNREACHABLE "%s", what);
     metric_add(c->serve->metrics, SERVE_errors, 1);
-    log_warn("origin failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
-             LSTR("failure", failure_word(failure)), LSTR("why", what));
     exchange_fail_as(ex, failure, err, text != NULL ? text : TUNNEL_UNREACHABLE);
     leave(c);
 }

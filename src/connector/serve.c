@@ -16,6 +16,7 @@
 #include "connector/origin_target.h"
 #include "connector/rewrite.h"
 #include "connector/tcp_flow.h"
+#include "tunnel/metadata.h"
 
 static const struct metric_desc METRICS[] = {
 #define METRIC(k, field, n, l, h) { .name = n, .help = h, .kind = METRIC_##k, .labels = l },
@@ -164,14 +165,56 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
         serve_admitted(s, ex, rule, s->ingress);
 }
 
+static void count_failure(struct serve *s, enum failure failure)
+{
+    metric_add(s->metrics, SERVE_failed_UNKNOWN + (size_t)failure - FAILURE_UNKNOWN, 1);
+}
+
+/* The text without the reference's preface, which says nothing of this case. */
+static const char *cause_of(const char *text)
+{
+    if (text == NULL)
+        return "";
+    return slice_starts(slice_str(text), SLICE(TUNNEL_UNREACHABLE))
+               ? text + strlen(TUNNEL_UNREACHABLE)
+               : text;
+}
+
+/* One line for each request that failed, whatever it was. What a visitor does, or is not allowed to
+ * do, is no fault of ours or of the origin's; a connection that breaks off has a line of its own.
+ */
+static void log_failure(const struct exchange *ex)
+{
+    const struct verdict *v = &ex->verdict;
+    bool is_ours = (v->hop == HOP_CONNECTOR || v->hop == HOP_ORIGIN) &&
+                   v->failure != FAILURE_ACCESS_DENIED && v->failure != FAILURE_ACCESS_UNVERIFIED;
+    if (is_ours)
+        log_warn("request failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
+                 LSTR("failure", failure_word(v->failure)), LSTR("hop", hop_name(v->hop)),
+                 LSTR("why", cause_of(v->text)));
+    else
+        log_debug("request failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
+                  LSTR("failure", failure_word(v->failure)), LSTR("hop", hop_name(v->hop)),
+                  LSTR("why", cause_of(v->text)));
+}
+
+/* A head that the edge should not have sent: there is no request to name. */
+static void refused(void *ctx, enum failure failure, const char *text)
+{
+    log_warn("head refused", LSTR("failure", failure_word(failure)),
+             LSTR("hop", hop_name(failure_row(failure)->hop)), LSTR("why", cause_of(text)));
+    count_failure(ctx, failure);
+}
+
 static void done(void *ctx, const struct exchange *ex)
 {
     struct serve *s = ctx;
     unsigned status = ex->response != NULL ? ex->response->status : 0;
     metric_add(s->metrics, SERVE_concurrent, -1);
-    if (ex->verdict.failure != FAILURE_NONE)
-        metric_add(s->metrics, SERVE_failed_UNKNOWN + (size_t)ex->verdict.failure - FAILURE_UNKNOWN,
-                   1);
+    if (ex->verdict.failure != FAILURE_NONE) {
+        count_failure(s, ex->verdict.failure);
+        log_failure(ex);
+    }
     if (status >= 100 && status < 600)
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);
 }
@@ -202,6 +245,7 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     tunnel_server_group_init(&s->streams, loop, s);
     s->streams.route = route;
     s->streams.done = done;
+    s->streams.refused = refused;
     s->streams.rpc = rpc;
     if (conf->stream_head > 0)
         s->streams.head = conf->stream_head;

@@ -1,7 +1,6 @@
 #include "connector/tcp_flow.h"
 
 #include "base/err.h"
-#include "base/log.h"
 #include "codec/uri.h"
 #include "connector/origin.h"
 
@@ -32,8 +31,6 @@ static void fail(struct tcp_flow *f, int err, const char *why)
     const char *text = arena_fmt(&ex->arena, "unable to dial tcp to origin %.*s: %s",
                                  SLICE_FMT(ex->request.target), why);
     metric_add(f->serve->metrics, SERVE_errors, 1);
-    log_warn("origin failed", LSTR("request", ex->id), LSLICE("dest", ex->request.target),
-             LSTR("why", why));
     exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : "unable to dial tcp to origin");
     leave(f);
 }

@@ -78,8 +78,9 @@ static const char *dial_failure(const struct ws_flow *f, int err)
 static void count_failure(struct ws_flow *f, const char *why)
 {
     metric_add(f->serve->metrics, SERVE_errors, 1);
-    log_warn("origin failed", LSTR("request", f->ex->id), LSLICE("host", f->ex->request.host),
-             LSTR("why", why));
+    if (f->opts.kind == WS_SOCKS_POLICY) /* told in SOCKS: the exchange itself does not fail */
+        log_warn("origin failed", LSTR("request", f->ex->id), LSLICE("host", f->ex->request.host),
+                 LSTR("why", why));
 }
 
 /* ---- frames towards the visitor ---- */

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "edge/forward.h"
 
 static void accept_run(struct task *t);
 static void drain_run(struct task *t);
@@ -39,6 +40,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     w->visitors.head_out = dispatch_head;
     w->visitors.done = dispatch_done;
     w->visitors.refused = dispatch_refused;
+    w->visitors.ray = RAY_SUFFIX;
     take_limits(&w->visitors, &w->edge->conf);
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;

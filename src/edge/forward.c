@@ -6,10 +6,9 @@
 
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
 {
-    static const char COLO[] = "-ADT";
     size_t n = strlen(ex->id);
     memcpy(text, ex->id, n);
-    memcpy(text + n, COLO, sizeof COLO);
+    memcpy(text + n, RAY_SUFFIX, sizeof RAY_SUFFIX);
     return text;
 }
 

@@ -8,6 +8,7 @@
 #define FORWARD_LOOPS_MAX                                                                          \
     8 /* edges behind each other; more is an origin that leads back to itself */
 
+#define RAY_SUFFIX "-ADT"
 /* "<16 hex digits>-ADT": the request id in the shape of Cf-Ray. Returns text. */
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES]);
 /* How many times an edge of Adit has forwarded this request already, by its Cdn-Loop (RFC 8586). */

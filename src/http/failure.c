@@ -163,10 +163,6 @@ static const struct {
     TEXT("i/o timeout", ORIGIN_CONNECT_TIMEOUT)
     TEXT("context deadline exceeded", ORIGIN_CONNECT_TIMEOUT)
     TEXT("timeout awaiting response headers", ORIGIN_HEADERS_TIMEOUT)
-    TEXT("malformed", ORIGIN_MALFORMED)
-    TEXT("message cannot contain", ORIGIN_MALFORMED)
-    TEXT("server sent", ORIGIN_MALFORMED)
-    TEXT("connection broken", ORIGIN_CUT)
     TEXT("unexpected EOF", ORIGIN_RESET)
     TEXT("EOF", ORIGIN_RESET)
     TEXT("connection reset by peer", ORIGIN_RESET)
@@ -176,8 +172,27 @@ static const struct {
 #undef TEXT
 };
 
+/* Its HTTP client says so of every answer that it could not read to the end of its head. What
+ * follows may quote the origin, whose words are not to be looked through. */
+static enum failure of_broken(struct slice why)
+{
+    if (slice_starts(why, SLICE("unexpected EOF")) || slice_starts(why, SLICE("read ")))
+        return FAILURE_ORIGIN_CUT;
+    if (slice_starts(why, SLICE("EOF")) || slice_starts(why, SLICE("write ")))
+        return FAILURE_ORIGIN_RESET;
+    if (slice_starts(why, SLICE("http: ContentLength=")))
+        return FAILURE_REQUEST_CUT;
+    if (slice_starts(why, SLICE("context canceled")))
+        return FAILURE_VISITOR_GONE;
+    return FAILURE_ORIGIN_MALFORMED;
+}
+
 enum failure failure_of_text(struct slice text)
 {
+    static const char BROKEN[] = "HTTP/1.x transport connection broken: ";
+    const uint8_t *broken = text.n > 0 ? memmem(text.p, text.n, BROKEN, sizeof BROKEN - 1) : NULL;
+    if (broken != NULL)
+        return of_broken(slice_sub(text, (size_t)(broken - text.p) + sizeof BROKEN - 1, SIZE_MAX));
     for (size_t i = 0; i < sizeof TEXTS / sizeof TEXTS[0]; i++)
         if (text.n >= TEXTS[i].piece.n &&
             memmem(text.p, text.n, TEXTS[i].piece.p, TEXTS[i].piece.n) != NULL)

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "http/date.h"
 #include "http/h1_body.h"
 #include "http/h1_head.h"
@@ -225,6 +226,7 @@ static enum failure failure_of_status(unsigned status)
     case 408:
         return FAILURE_VISITOR_SLOW;
     case 414:
+        return FAILURE_TARGET_TOO_LARGE;
     case 431:
         return FAILURE_HEAD_TOO_LARGE;
     case 503:
@@ -238,18 +240,24 @@ static enum failure failure_of_status(unsigned status)
  * could not be read is not looked into. */
 static void refuse(struct h1_conn *c, const struct h1_refusal *refusal)
 {
-    char body[512], head[256];
+    char body[512], head[256], id[EXCHANGE_ID_BYTES], ray[64] = "";
+    uint64_t number = rng_next(loop_rng(c->group->loop));
     enum failure failure = failure_of_status(refusal->status);
     const struct failure_row *row = failure_row(failure);
-    int n = snprintf(body, sizeof body, "%u %.*s: %s\n%s\nfailed at: %s\nerror %u\n",
+    int n = snprintf(body, sizeof body, "%u %.*s: %s\n%s\nfailed at: %s\nerror %u, request %s\n",
                      refusal->status, SLICE_FMT(status_reason(refusal->status)), refusal->text,
-                     row->next, hop_name(row->hop), row->code);
+                     row->next, hop_name(row->hop), row->code,
+                     hex_encode(slice_of(&number, sizeof number), id));
+    if (c->group->ray != NULL)
+        (void)snprintf(ray, sizeof ray, "Cf-Ray: %s%s\r\n", id, c->group->ray);
     size_t size = (size_t)n < sizeof body ? (size_t)n : sizeof body - 1;
     n = snprintf(head, sizeof head,
                  "HTTP/1.1 %u %.*s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                 "Date: %s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
-                 refusal->status, SLICE_FMT(status_reason(refusal->status)), http_date_now(), size);
-    log_debug("request refused", LSTR("failure", row->word), LSTR("why", refusal->text),
+                 "Date: %s\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n",
+                 refusal->status, SLICE_FMT(status_reason(refusal->status)), http_date_now(), ray,
+                 size);
+    log_debug("request refused", LSTR("request", id), LSTR("failure", row->word),
+              LSTR("hop", hop_name(row->hop)), LSTR("why", refusal->text),
               LU64("status", refusal->status));
     if (c->group->refused != NULL)
         c->group->refused(c->group->ctx, failure);

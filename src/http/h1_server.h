@@ -33,6 +33,8 @@ struct h1_group {
     h1_head *head_out;
     h1_done *done;
     h1_refused *refused;
+    const char
+        *ray; /* what follows the request's id in Cf-Ray of a refusal; NULL = no such field */
     void *ctx;
     size_t head_max;  /* bytes of a request's head; HEAD_BYTES_MAX at first */
     nsec idle;        /* kept alive without a request; 0 = VISITOR_IDLE_MS */

@@ -2,71 +2,44 @@
 
 #include "base/err.h"
 #include "base/strb.h"
+#include "http/accept.h"
 
 #define PAGE_BYTES_MAX 16384
 
-enum form { FORM_TEXT, FORM_HTML, FORM_JSON };
+/* What a connector says may be as long as a head; a page keeps the start of it. */
+#define TEXT_BYTES_MAX 1000
 
-/* q=0.5 in thousandths; 1000 when it is not given or not one (RFC 9110 §12.4.2). */
-static unsigned quality_of(struct slice parameters)
+/* Where a text is cut: not within a character. */
+static size_t shown_of(const char *text)
 {
-    struct slice part;
-    while (slice_split(&parameters, ';', &part)) {
-        part = slice_trim(part);
-        if (part.n < 3 || (part.p[0] | 0x20) != 'q' || part.p[1] != '=')
-            continue;
-        unsigned q = 0, unit = 1000;
-        for (size_t i = 2; i < part.n && unit > 0; i++) {
-            if (part.p[i] == '.' && i == 3)
-                continue;
-            if (part.p[i] < '0' || part.p[i] > '9')
-                return 1000;
-            q += (unsigned)(part.p[i] - '0') * unit;
-            unit /= 10;
-        }
-        return q < 1000 ? q : 1000;
-    }
-    return 1000;
+    size_t n = strnlen(text, TEXT_BYTES_MAX + 1);
+    if (n <= TEXT_BYTES_MAX)
+        return n;
+    n = TEXT_BYTES_MAX;
+    while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--;
+    return n;
 }
 
-static bool form_of_type(struct slice type, enum form *ret)
+/* Terminals act on control characters, and some texts come from connectors and origins. */
+static void add_plain(struct strb *to, const char *text)
 {
-    if (slice_eq_nocase(type, SLICE("text/html")) ||
-        slice_eq_nocase(type, SLICE("application/xhtml+xml")))
-        *ret = FORM_HTML;
-    else if (slice_eq_nocase(type, SLICE("application/json")) || slice_ends(type, SLICE("+json")))
-        *ret = FORM_JSON;
-    else if (slice_eq_nocase(type, SLICE("text/plain")) || slice_eq_nocase(type, SLICE("text/*")) ||
-             slice_eq_nocase(type, SLICE("*/*")))
-        *ret = FORM_TEXT;
-    else
-        return false;
-    return true;
-}
-
-/* The form that Accept likes best, the first of equals; plain text when it names none of ours. */
-static enum form form_of(const struct request *request)
-{
-    const struct field *accept = fields_get(&request->fields, SLICE("accept"));
-    enum form best = FORM_TEXT, form;
-    unsigned best_quality = 0;
-    struct slice rest = accept != NULL ? accept->value : (struct slice){ 0 }, part;
-    while (slice_split(&rest, ',', &part)) {
-        struct slice type;
-        (void)slice_split(&part, ';', &type);
-        unsigned quality = quality_of(part);
-        if (form_of_type(slice_trim(type), &form) && quality > best_quality) {
-            best = form;
-            best_quality = quality;
-        }
+    size_t n = shown_of(text);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool is_c1 = c == 0xc2 && i + 1 < n && (unsigned char)text[i + 1] < 0xa0;
+        i += is_c1;
+        strb_char(to, c < 0x20 || c == 0x7f || is_c1 ? ' ' : (char)c);
     }
-    return best;
+    if (text[n] != 0)
+        strb_str(to, "...");
 }
 
 static void add_escaped(struct strb *to, const char *text)
 {
-    for (; text != NULL && *text != 0; text++) {
-        switch (*text) {
+    size_t n = shown_of(text);
+    for (size_t i = 0; i < n; i++) {
+        switch (text[i]) {
         case '<':
             strb_str(to, "&lt;");
             break;
@@ -79,35 +52,51 @@ static void add_escaped(struct strb *to, const char *text)
         case '"':
             strb_str(to, "&quot;");
             break;
+        case '\'':
+            strb_str(to, "&#39;");
+            break;
         default:
-            strb_char(to, *text);
+            strb_char(to, (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]);
         }
     }
+    if (text[n] != 0)
+        strb_str(to, "...");
 }
 
 static void add_quoted(struct strb *to, const char *text)
 {
+    size_t n = text != NULL ? shown_of(text) : 0;
     strb_char(to, '"');
-    for (; text != NULL && *text != 0; text++) {
-        if (*text == '"' || *text == '\\')
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\')
             strb_char(to, '\\');
-        if ((unsigned char)*text < 0x20)
-            strb_fmt(to, "\\u%04x", (unsigned)(unsigned char)*text);
+        if (c < 0x20 || c == 0x7f)
+            strb_fmt(to, "\\u%04x", (unsigned)c);
         else
-            strb_char(to, *text);
+            strb_char(to, (char)c);
     }
+    if (text != NULL && text[n] != 0)
+        strb_str(to, "...");
     strb_char(to, '"');
 }
+
+static const enum hop WAY[] = { HOP_VISITOR, HOP_EDGE, HOP_TUNNEL, HOP_CONNECTOR, HOP_ORIGIN };
 
 /* The way of a request with the failed hop marked, as a row of words. */
 static void add_way(struct strb *to, enum hop failed)
 {
-    static const enum hop WAY[] = { HOP_VISITOR, HOP_EDGE, HOP_TUNNEL, HOP_CONNECTOR, HOP_ORIGIN };
     strb_str(to, "<p class=way>");
     for (size_t i = 0; i < sizeof WAY / sizeof WAY[0]; i++)
         strb_fmt(to, "%s<span%s>%s</span>", i > 0 ? " &rarr; " : "",
                  WAY[i] == failed ? " class=bad" : "", hop_name(WAY[i]));
     strb_str(to, "</p>\n");
+}
+
+static void add_plain_way(struct strb *to, enum hop failed)
+{
+    for (size_t i = 0; i < sizeof WAY / sizeof WAY[0]; i++)
+        strb_fmt(to, WAY[i] == failed ? "%s[%s]" : "%s%s", i > 0 ? " > " : "", hop_name(WAY[i]));
 }
 
 static void write_html(struct strb *to, const struct exchange *ex, const struct page *page)
@@ -153,13 +142,19 @@ static void write_json(struct strb *to, const struct exchange *ex, const struct 
 
 static void write_text(struct strb *to, const struct exchange *ex, const struct page *page)
 {
+    const char *const lines[] = { page->text, page->next };
     strb_fmt(to, "%u %s\n", page->status, page->title);
-    if (page->text != NULL)
-        strb_fmt(to, "%s\n", page->text);
-    if (page->next != NULL)
-        strb_fmt(to, "%s\n", page->next);
-    if (page->hop != HOP_NONE)
-        strb_fmt(to, "failed at: %s\n", hop_name(page->hop));
+    for (size_t i = 0; i < 2; i++) {
+        if (lines[i] == NULL)
+            continue;
+        add_plain(to, lines[i]);
+        strb_char(to, '\n');
+    }
+    if (page->hop != HOP_NONE) {
+        strb_fmt(to, "failed at: %s (", hop_name(page->hop));
+        add_plain_way(to, page->hop);
+        strb_str(to, ")\n");
+    }
     if (page->code != 0)
         strb_fmt(to, "error %u, ", page->code);
     strb_fmt(to, "request %s\n", ex->id);
@@ -192,16 +187,16 @@ int page_respond_bytes(struct exchange *ex, unsigned status, const char *media_t
 int page_respond(struct exchange *ex, const struct page *page)
 {
     static const char *const MEDIA[] = {
-        [FORM_TEXT] = "text/plain; charset=utf-8",
-        [FORM_HTML] = "text/html; charset=utf-8",
-        [FORM_JSON] = "application/json",
+        [PAGE_TEXT] = "text/plain; charset=utf-8",
+        [PAGE_HTML] = "text/html; charset=utf-8",
+        [PAGE_JSON] = "application/json",
     };
     struct strb text;
     strb_init(&text, PAGE_BYTES_MAX);
-    enum form form = form_of(&ex->request);
-    if (form == FORM_HTML)
+    enum page_form form = accept_form(&ex->request.fields);
+    if (form == PAGE_HTML)
         write_html(&text, ex, page);
-    else if (form == FORM_JSON)
+    else if (form == PAGE_JSON)
         write_json(&text, ex, page);
     else
         write_text(&text, ex, page);

@@ -71,7 +71,9 @@ enum tls_fault {
     TLS_FAULT_NAME,    /* the certificate is for other names */
     TLS_FAULT_EXPIRED,
     TLS_FAULT_EARLY,  /* not valid yet */
-    TLS_FAULT_ISSUER, /* unknown, or it signed itself */
+    TLS_FAULT_ISSUER, /* unknown */
+    TLS_FAULT_SELF,   /* it signed itself, and is not among the roots */
+    TLS_FAULT_REVOKED,
     TLS_FAULT_WEAK,
     TLS_FAULT_CERT,   /* another check */
     TLS_FAULT_WANTED, /* the peer wants a certificate of ours */

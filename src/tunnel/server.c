@@ -66,6 +66,7 @@ static void server_end(struct tunnel_server *t, int why)
     struct exchange *ex = t->ex;
     if (t->state == TS_OVER)
         return;
+    bool was_routed = t->state == TS_EXCHANGE;
     t->state = TS_OVER;
     count_head(t, 0);
     deadline_clear(&t->deadline);
@@ -73,7 +74,7 @@ static void server_end(struct tunnel_server *t, int why)
         t->ex = NULL;
         ex->at.done = loop_now(t->group->loop);
         ex->bytes_up = ex->up.total;
-        if (t->group->done != NULL)
+        if (was_routed && t->group->done != NULL)
             t->group->done(t->group->ctx, ex);
         exchange_leave(ex, EX_LEFT);
     }
@@ -119,9 +120,20 @@ void tunnel_server_abort(struct tunnel_server_group *g)
 
 /* ---- the head ---- */
 
+/* The verdict of an exchange stands; one of a head, which never became an exchange, is told apart.
+ */
+static void note_refused(struct tunnel_server *t, const char *text, enum failure failure)
+{
+    if (t->state == TS_HEAD && t->group->refused != NULL)
+        t->group->refused(t->group->ctx, failure, text);
+    else if (t->state == TS_EXCHANGE && !exchange_has_failed(t->ex))
+        exchange_fail_as(t->ex, failure, ERR_CUT, text);
+}
+
 static void refuse(struct tunnel_server *t, const char *text, enum failure failure)
 {
     bool is_told = (t->extensions & EXTENSION_DIAG) != 0;
+    note_refused(t, text, failure);
     int r = metadata_write_error(&t->out, text, failure, is_told);
     if (r == 0)
         r = stream_write(t->s, &t->out);
@@ -372,6 +384,19 @@ static void answer_failure(struct tunnel_server *t)
     refuse(t, v->text != NULL ? v->text : err_text(v->err), v->failure);
 }
 
+/* The edge resets the stream of a request whose visitor left; anything else that a stream says is
+ * the connection's end. */
+static void edge_gone(struct tunnel_server *t, int why)
+{
+    enum failure failure = failure_of_err(why, HOP_TUNNEL);
+    if (why == ERR_RESET || why == ERR_CUT)
+        failure = FAILURE_VISITOR_GONE;
+    if (!exchange_has_failed(t->ex))
+        exchange_fail_as(t->ex, failure, ERR_CANCELED,
+                         "Incoming request ended abruptly: context canceled");
+    server_end(t, why);
+}
+
 static void exchange_step(struct tunnel_server *t)
 {
     struct exchange *ex = t->ex;
@@ -381,10 +406,7 @@ static void exchange_step(struct tunnel_server *t)
             refuse_length(t);
             return;
         }
-        if (!exchange_has_failed(ex))
-            exchange_fail(ex, ERR_CANCELED, HOP_TUNNEL,
-                          "Incoming request ended abruptly: context canceled");
-        server_end(t, r);
+        edge_gone(t, r);
         return;
     }
     if (exchange_has_failed(ex) && !(ex->response != NULL && ex->down.ended)) {
@@ -397,7 +419,7 @@ static void exchange_step(struct tunnel_server *t)
     if (r == 0)
         r = send_down(t);
     if (r < 0 && r != ERR_AGAIN) {
-        server_end(t, r);
+        edge_gone(t, r);
         return;
     }
     bool is_over = t->in_pieces_down ? t->down.is_over : body_is_over(&ex->down);

@@ -12,8 +12,10 @@ struct tunnel_server_group {
     /* Gives an exchange its right side, or a response at once, or fails it with a text for the
      * edge. */
     void (*route)(void *ctx, struct exchange *ex, enum connect_type type);
-    /* Told once for each exchange, when nothing of it will change any more. */
+    /* Told once for each exchange that was routed, when nothing of it will change any more. */
     void (*done)(void *ctx, const struct exchange *ex);
+    /* Told of a head that was refused: no exchange came of it. May be NULL. */
+    void (*refused)(void *ctx, enum failure failure, const char *text);
     /* Takes over an RPC stream: its signature has been read; `early` is what came with it (moved
      * out). NULL = RPC is refused. */
     void (*rpc)(void *ctx, struct stream *s, struct buf *early);

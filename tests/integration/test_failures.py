@@ -2,6 +2,7 @@
 both connectors and origins that are really broken in that way."""
 import contextlib
 import datetime
+import ipaddress
 import json
 import re
 import socket
@@ -30,13 +31,23 @@ def certificate(where, name, host="localhost", begins=-DAY, ends=DAY, issuer=Non
              .serial_number(x509.random_serial_number()).not_valid_before(now + begins).not_valid_after(now + ends)
              .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), True))
     if host is not None:
-        build = build.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
+        named = x509.DNSName(host) if isinstance(host, str) else x509.IPAddress(host)
+        build = build.add_extension(x509.SubjectAlternativeName([named]), False)
     made = build.sign(issuer[0] if issuer else key, hashes.SHA256())
     pem = made.public_bytes(serialization.Encoding.PEM)
     (where / f"{name}.crt").write_bytes(pem)
     (where / f"{name}.pem").write_bytes(pem + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                                                 serialization.NoEncryption()))
     return key, subject
+
+
+# Answers that are no HTTP, or two things at once.
+MALFORMED = {
+    "status": b"HTTP/1.1 abc OK\r\n\r\n", "coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
+    "codings": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "line": b"HTTP/1.1 200 OK\r\nfoo bar\r\n\r\n",
+    "words": b"tls: x509: no such host\r\n\r\n", "head": b"HTTP/1.1 200 OK\r\nA: " + b"x" * 11_000_000 + b"\r\n\r\n",
+}
 
 
 class Origins:
@@ -70,6 +81,13 @@ class Origins:
         self.listen("cut", lambda sock: self.reply(sock, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"))
         self.listen("cut-chunks", lambda sock: self.reply(sock, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"))
         self.listen("stops", lambda sock: (self.reply(sock, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"), self.over.wait(60)))
+        for name, answer in MALFORMED.items():
+            self.listen(f"bad-{name}", lambda sock, answer=answer: self.reply(sock, answer))
+        self.listen("partial", lambda sock: self.reply(sock, b"HTTP/1.1 200 OK\r\nA: b"))
+        certificate(where, "numbered", ipaddress.ip_address("192.0.2.7"), issuer=ca)
+        numbered = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        numbered.load_cert_chain(where / "numbered.pem")
+        self.listen("tls-numbered", lambda sock: numbered.wrap_socket(sock, server_side=True).recv(1))
         self.refused = self.free_port()
         self.full = self.full_backlog()
 
@@ -126,7 +144,8 @@ def rules(origins, kind):
         "refused": ("http", origins.refused, ""), "full": ("http", origins.full, "connectTimeout: 300ms"),
         "tls-silent": ("https", p["silent"], "tlsTimeout: 300ms"), "tls-plain": ("https", p["plain"], ""),
         **{name: ("https", p[name], f"caPool: {origins.ca}") for name in p if name.startswith("tls-")},
-        **{name: ("http", p[name], "") for name in ("closing", "garbage", "lengths", "cut", "cut-chunks")}, **more,
+        **{name: ("http", p[name], "") for name in ("closing", "garbage", "lengths", "cut", "cut-chunks", "partial")},
+        **{name: ("http", p[name], "") for name in p if name.startswith("bad-")}, **more,
     }
     text = "ingress:\n"
     for name, (scheme, port, key) in table.items():
@@ -183,9 +202,11 @@ FAILURES = [
     ("/tls-silent", "origin_tls_timeout", 504, 1046, "origin"), ("/tls-odd", "origin_tls", 502, 1047, "origin"),
     ("/tls-plain", "origin_not_tls", 502, 1048, "origin"), ("/tls-other", "origin_cert_name", 502, 1049, "origin"),
     ("/tls-expired", "origin_cert_expired", 502, 1050, "origin"), ("/tls-early", "origin_cert_early", 502, 1051, "origin"),
-    ("/tls-self", "origin_cert_issuer", 502, 1052, "origin"), ("/closing", "origin_reset", 502, 1055, "origin"),
+    ("/tls-self", "origin_cert_self_signed", 502, 1064, "origin"), ("/closing", "origin_reset", 502, 1055, "origin"),
     ("/garbage", "origin_malformed", 502, 1058, "origin"), ("/lengths", "origin_malformed", 502, 1058, "origin"),
-    ("/mute", "origin_headers_timeout", 504, 1056, "origin"),
+    ("/mute", "origin_headers_timeout", 504, 1056, "origin"), ("/partial", "origin_cut", 502, 1059, "origin"),
+    ("/tls-numbered", "origin_cert_name", 502, 1049, "origin"),
+    *[(f"/bad-{name}", "origin_malformed", 502, 1058, "origin") for name in MALFORMED],
 ]
 
 
@@ -195,6 +216,8 @@ def test_a_failed_origin_says_what_failed(site, path, word, status, code, hop):
         return  # the reference waits for ever
     if site.kind != "adit" and path == "/tls-early":
         word, code = "origin_cert_expired", 1050  # its text is the same for both
+    if site.kind != "adit" and path == "/tls-self":
+        word, code = "origin_cert_issuer", 1052
     before = edge_failures(site)
     got, fields, body = ask(site, path)
     assert got == status, body
@@ -215,6 +238,8 @@ def test_the_text_names_what_was_tried(site, origins):
     assert "nowhere.invalid" in json.loads(ask(site, "/unresolved")[2])["text"]
     text = json.loads(ask(site, "/tls-other")[2])["text"]
     assert "localhost" in text and "other.test" in text
+    if site.kind == "adit":
+        assert "192.0.2.7" in json.loads(ask(site, "/tls-numbered")[2])["text"]
 
 
 def test_a_page_has_the_form_that_is_asked_for(site):
@@ -248,13 +273,48 @@ def test_what_the_edge_fails_by_itself(site):
     assert (status, page["code"], page["hop"]) == (404, 1001, "edge") and "nobody.localhost" in page["text"]
 
 
+REFUSED = [
+    (b"GET / HTTP/1.1\r\nHost: HOST\r\nBad Name: x\r\n\r\n", "bad_request", 400, 1002),
+    (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: HOST\r\n\r\n", "target_too_large", 414, 1063),
+    (b"GET / HTTP/1.1\r\nHost: HOST\r\nCookie: " + b"a" * 200_000 + b"\r\n\r\n", "head_too_large", 431, 1003),
+]
+
+
+@pytest.mark.parametrize("data, word, status, code", REFUSED, ids=[word for _, word, *_ in REFUSED])
+def test_a_request_that_is_refused_says_why(site, data, word, status, code):
+    before = edge_failures(site)
+    host, _, port = site.edge.addresses["http"].rpartition(":")
+    with socket.create_connection((host, int(port)), 30) as sock:
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(data.replace(b"HOST", site.host.encode()))
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := sock.recv(65536):
+                got += piece
+    head, _, body = got.decode().partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ") and f"error {code}, request " in body and "failed at: visitor" in body
+    ray = re.search(r"\r\nCf-Ray: ([0-9a-f]{16})-", head)[1]
+    assert f"request {ray}\n" in body
+    until(lambda: re.search(rf"request={ray}\b.*failure={word}\b.*hop=visitor", site.edge.text()), "the line in the edge's log")
+    assert edge_failures(site)[(word, "visitor")] == before[(word, "visitor")] + 1
+
+
 def test_a_visitor_who_goes_away_is_no_error(site, origins):
     before = edge_failures(site)[("visitor_gone", "visitor")]
+    gone = counters(site.metrics(), "adit_connector_failures_total")[("visitor_gone", "visitor")] if site.kind == "adit" else 0
     host, _, port = site.edge.addresses["http"].rpartition(":")
     sock = socket.create_connection((host, int(port)), 30)
     sock.sendall(f"GET /tls-silent HTTP/1.1\r\nHost: {site.host}\r\n\r\n".encode())
+    if site.kind == "adit":
+        until(lambda: "cloudflared_tunnel_concurrent_requests_per_tunnel 1\n" in site.metrics(), "the request is under way")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     sock.close()
     until(lambda: edge_failures(site)[("visitor_gone", "visitor")] > before, "it is counted")
-    for line in site.edge.text().splitlines():
-        assert not ("visitor_gone" in line and re.search(r"level=(warn|error)", line)), line
+    programs = [site.edge]
+    if site.kind == "adit":
+        programs.append(site.connector)
+        until(lambda: counters(site.metrics(), "adit_connector_failures_total")[("visitor_gone", "visitor")] > gone, "also at the connector")
+        assert "cloudflared_tunnel_concurrent_requests_per_tunnel 0\n" in site.metrics()
+    for program in programs:
+        lines = [line for line in program.text().splitlines() if "visitor_gone" in line]
+        assert lines and all(re.search(r"\bdebug\b", line) for line in lines), lines

@@ -5,6 +5,7 @@
 #include "crypto/x509.h"
 #include "net/pipe.h"
 #include "net/sockets.h"
+#include "net/tls_int.h"
 
 /* A server and a client whose streams are the two ends of a pipe. */
 struct world {
@@ -221,6 +222,19 @@ TEST(another_ca_is_refused_with_a_reason)
                   TLS_FAULT_ISSUER, state_);
 }
 
+TEST(of_several_checks_that_fail_the_first_to_be_mended_is_told)
+{
+    CHECK(tls_fault_of_status(GNUTLS_CERT_REVOKED | GNUTLS_CERT_EXPIRED) == TLS_FAULT_REVOKED);
+    CHECK(tls_fault_of_status(GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_EXPIRED) ==
+          TLS_FAULT_ISSUER);
+    CHECK(tls_fault_of_status(GNUTLS_CERT_EXPIRED | GNUTLS_CERT_UNEXPECTED_OWNER) ==
+          TLS_FAULT_EXPIRED);
+    CHECK(tls_fault_of_status(GNUTLS_CERT_NOT_ACTIVATED) == TLS_FAULT_EARLY);
+    CHECK(tls_fault_of_status(GNUTLS_CERT_UNEXPECTED_OWNER) == TLS_FAULT_NAME);
+    CHECK(tls_fault_of_status(GNUTLS_CERT_INSECURE_ALGORITHM) == TLS_FAULT_WEAK);
+    CHECK(tls_fault_of_status(GNUTLS_CERT_INVALID) == TLS_FAULT_CERT);
+}
+
 TEST(whoever_verifies_nothing_takes_any_certificate)
 {
     struct world w;
@@ -432,6 +446,7 @@ TESTS(RUN(a_handshake_agrees_on_a_protocol_and_a_name), RUN(a_client_without_pro
       RUN(a_certificate_that_was_let_go_in_the_handshake_is_kept_by_its_session),
       RUN(without_a_choice_the_credentials_certificate_is_shown),
       RUN(another_name_is_refused_with_a_reason), RUN(another_ca_is_refused_with_a_reason),
+      RUN(of_several_checks_that_fail_the_first_to_be_mended_is_told),
       RUN(whoever_verifies_nothing_takes_any_certificate),
       RUN(the_other_side_learns_why_a_handshake_failed), RUN(a_peer_that_speaks_no_tls_is_refused),
       RUN(a_peer_that_goes_in_the_handshake_is_a_failure),

@@ -17,7 +17,8 @@ struct tunnel {
     struct tunnel_server_group group;
     struct exchange *origin; /* at the connector; NULL before its head came, and after leaving */
     enum connect_type type;
-    unsigned routed, dones, rpcs, extensions;
+    unsigned routed, dones, rpcs, refusals, extensions;
+    enum failure refused; /* the last head that was */
     struct verdict last;
 };
 
@@ -44,6 +45,14 @@ static inline void on_done(void *ctx, const struct exchange *ex)
     w->last = ex->verdict;
 }
 
+static inline void on_refused(void *ctx, enum failure failure, const char *text)
+{
+    struct tunnel *w = ctx;
+    assert_non_null(text);
+    w->refusals++;
+    w->refused = failure;
+}
+
 static inline void tunnel_open_with(struct tunnel *w, size_t window, unsigned extensions)
 {
     memset(w, 0, sizeof *w);
@@ -54,6 +63,7 @@ static inline void tunnel_open_with(struct tunnel *w, size_t window, unsigned ex
     tunnel_server_group_init(&w->group, w->loop, w);
     w->group.route = on_route;
     w->group.done = on_done;
+    w->group.refused = on_refused;
     assert_int_equal(pipe_new(w->loop, window, &w->edge_end, &w->connector_end), 0);
     w->edge_end->owner = &w->client_task;
     w->extensions = extensions;

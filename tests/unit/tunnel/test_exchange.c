@@ -185,6 +185,7 @@ TEST(a_request_shorter_than_its_length_never_reaches_its_end)
     tunnel_turn(&w);
     CHECK(!w.origin->up.ended && exchange_has_failed(w.origin));
     CHECK_ERR(ERR_ORIGIN, w.end);
+    CHECK(w.last.failure == FAILURE_REQUEST_CUT && w.refusals == 0);
     tunnel_close(&w);
 }
 
@@ -203,6 +204,7 @@ TEST(a_visitor_that_goes_resets_the_stream_and_ends_the_origins_exchange)
         tunnel_turn(&w);
         CHECK(w.group.count == 0 && exchange_has_failed(w.origin));
         CHECK(w.origin->verdict.err == ERR_CANCELED && !w.origin->up.ended == (moment == 2));
+        CHECK(w.last.failure == FAILURE_VISITOR_GONE && w.last.hop == HOP_VISITOR);
         tunnel_close(&w);
     }
 }
@@ -238,6 +240,31 @@ TEST(an_edge_that_wants_no_answer_any_more_is_noticed_without_writing)
     buf_done(&w.client.out);
     tunnel_turn(&w);
     CHECK(w.group.count == 0 && exchange_has_failed(w.origin));
+    tunnel_close(&w);
+}
+
+TEST(a_connection_that_breaks_off_is_no_visitor_who_went)
+{
+    struct tunnel w;
+    tunnel_open(&w, 1 << 20);
+    w.ex->request.framing = FRAMING_STREAM;
+    begin(&w);
+    stream_abort(w.connector_end, ERR_TIMEOUT);
+    exchange_wake_left(w.origin);
+    tunnel_turn(&w);
+    CHECK(w.group.count == 0 && w.last.failure == FAILURE_LINK_TIMEOUT);
+    tunnel_close(&w);
+}
+
+TEST(a_head_that_is_refused_never_was_an_exchange)
+{
+    struct tunnel w;
+    tunnel_open(&w, 1 << 20);
+    w.ex->request.method = SLICE("G T");
+    begin(&w);
+    CHECK(w.routed == 0 && w.dones == 0 && w.group.count == 0);
+    CHECK(w.refusals == 1 && w.refused == FAILURE_BAD_REQUEST);
+    CHECK_ERR(ERR_ORIGIN, w.end);
     tunnel_close(&w);
 }
 
@@ -343,6 +370,8 @@ TESTS(RUN(a_request_and_its_answer_come_through_as_they_were),
       RUN(a_visitor_that_goes_resets_the_stream_and_ends_the_origins_exchange),
       RUN(an_answer_before_the_end_of_the_request_never_makes_it_look_whole),
       RUN(an_edge_that_wants_no_answer_any_more_is_noticed_without_writing),
+      RUN(a_connection_that_breaks_off_is_no_visitor_who_went),
+      RUN(a_head_that_is_refused_never_was_an_exchange),
       RUN(whoever_takes_nothing_stops_the_far_end),
       RUN(streams_that_end_or_break_before_a_head_are_let_go),
       RUN(an_rpc_stream_is_given_to_whoever_takes_it_or_refused))
