@@ -98,5 +98,6 @@
 
 /* API */
 #define API_BODY_BYTES_MAX (1024 * 1024)
+#define METRICS_BYTES_MAX  (64 * 1024 * 1024) /* a page of 10,000 hostnames has a third of it */
 #define API_CLIENTS_MAX    256    /* connections at once: each may hold a body of that size */
 #define AUDIT_ROWS_MAX     100000 /* about ten megabytes; quick tunnels alone write without end */

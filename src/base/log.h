@@ -6,9 +6,10 @@
  *
  * Levels: error (someone must act), warn (we coped), info (the state of the world changed), debug
  * (per connection), trace (per packet). Any thread; a line is one write(2). The level, format and
- * descriptor belong to the process and are set once at start. Repeats of one event name past a
- * burst are counted and reported once a second. Secrets go through LSECRET, which prints a short
- * hash. Values are escaped, so that a peer cannot forge lines. */
+ * descriptor belong to the process and are set once at start. Repeats from one place in the code
+ * past a burst of 20 a second are counted, and the count is in the next line from there
+ * (`repeats_held_back`): whoever can make us log cannot fill a disk. Secrets go through LSECRET,
+ * which prints a short hash. Values are escaped, so that a peer cannot forge lines. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -51,14 +52,24 @@ int log_format_parse(struct slice text, enum log_format *ret);
 
 bool log_is_on(enum log_level level);
 
-void log_event(enum log_level level, const char *event, const struct log_field *fields,
-               size_t count);
+/* A place in the code that logs: what it said in this second, from any thread. */
+struct log_site {
+    _Atomic int64_t second;
+    _Atomic uint32_t passed, held_back;
+};
+
+void log_event(struct log_site *site, enum log_level level, const char *event,
+               const struct log_field *fields, size_t count);
+/* Lines that were held back since the start. */
+uint64_t log_suppressed(void);
 
 #define LOG_AT(level, event, ...)                                                                  \
     do {                                                                                           \
         if (log_is_on(level)) {                                                                    \
+            static struct log_site log_site_;                                                      \
             const struct log_field log_fields_[] = { __VA_ARGS__ };                                \
-            log_event(level, event, log_fields_, sizeof log_fields_ / sizeof log_fields_[0]);      \
+            log_event(&log_site_, level, event, log_fields_,                                       \
+                      sizeof log_fields_ / sizeof log_fields_[0]);                                 \
         }                                                                                          \
     } while (0)
 

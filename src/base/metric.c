@@ -5,22 +5,97 @@
 
 struct metric_set *metric_set_new(const struct metric_desc *rows, size_t count)
 {
-    struct metric_set *set = calloc(1, sizeof *set + count * sizeof set->cells[0]);
+    size_t hists = 0;
+    for (size_t i = 0; i < count; i++)
+        hists += rows[i].kind == METRIC_HISTOGRAM;
+    struct metric_set *set =
+        calloc(1, sizeof *set + count * sizeof set->cells[0] + hists * sizeof(struct metric_hist));
     if (set == NULL)
         abort();
     set->rows = rows;
     set->count = count;
+    set->hists = (struct metric_hist *)(void *)(set->cells + count);
+    hists = 0;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].kind == METRIC_HISTOGRAM)
+            atomic_init(&set->cells[i], (int64_t)hists++);
     return set;
 }
 
-static void head(struct strb *to, const struct metric_desc *row)
+void metric_head(struct strb *to, const char *name, const char *type, const char *help)
 {
-    strb_fmt(to, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name,
-             row->kind == METRIC_COUNTER ? "counter" : "gauge");
+    strb_fmt(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+void metric_label(struct strb *to, struct slice value)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        char c = (char)value.p[i];
+        if (c == '\n') {
+            strb_str(to, "\\n");
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            strb_char(to, '\\');
+        strb_char(to, c);
+    }
+}
+
+static const char *type_of(enum metric_kind kind)
+{
+    return kind == METRIC_GAUGE ? "gauge" : kind == METRIC_HISTOGRAM ? "histogram" : "counter";
+}
+
+void metric_hist_page(struct strb *to, const char *name, struct slice labels,
+                      const uint64_t buckets[static METRIC_BUCKETS], uint64_t sum, unsigned every)
+{
+    const char *comma = labels.n > 0 ? "," : "";
+    uint64_t below = 0, bound_us = 100;
+    for (unsigned i = 0; i + 1 < METRIC_BUCKETS; i++, bound_us *= 2) {
+        below += buckets[i];
+        if (i % every == every - 1)
+            strb_fmt(to, "%s_bucket{%.*s%sle=\"%" PRIu64 ".%04" PRIu64 "\"} %" PRIu64 "\n", name,
+                     SLICE_FMT(labels), comma, bound_us / 1000000, bound_us % 1000000 / 100, below);
+    }
+    below += buckets[METRIC_BUCKETS - 1];
+    strb_fmt(to, "%s_bucket{%.*s%sle=\"+Inf\"} %" PRIu64 "\n", name, SLICE_FMT(labels), comma,
+             below);
+    const char *open = labels.n > 0 ? "{" : "", *close = labels.n > 0 ? "}" : "";
+    strb_fmt(to, "%s_sum%s%.*s%s %" PRIu64 ".%09" PRIu64 "\n", name, open, SLICE_FMT(labels), close,
+             (uint64_t)(sum / NSEC_PER_SEC), (uint64_t)(sum % NSEC_PER_SEC));
+    strb_fmt(to, "%s_count%s%.*s%s %" PRIu64 "\n", name, open, SLICE_FMT(labels), close, below);
+}
+
+static struct metric_hist *hist_of(struct metric_set *set, size_t row)
+{
+    return &set->hists[atomic_load_explicit(&set->cells[row], memory_order_relaxed)];
+}
+
+static uint64_t hist_count(struct metric_set *const *sets, size_t count, size_t row)
+{
+    uint64_t n = 0;
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 0; i < METRIC_BUCKETS; i++)
+            n += metric_read(&hist_of(sets[k], row)->buckets[i]);
+    return n;
+}
+
+static void hist_row(struct strb *to, struct metric_set *const *sets, size_t count, size_t row)
+{
+    uint64_t buckets[METRIC_BUCKETS] = { 0 }, sum = 0;
+    for (size_t k = 0; k < count; k++) {
+        struct metric_hist *h = hist_of(sets[k], row);
+        for (size_t i = 0; i < METRIC_BUCKETS; i++)
+            buckets[i] += metric_read(&h->buckets[i]);
+        sum += metric_read(&h->sum);
+    }
+    metric_hist_page(to, sets[0]->rows[row].name, slice_str(sets[0]->rows[row].labels), buckets,
+                     sum, 1);
 }
 
 void metric_page(struct strb *to, struct metric_set *const *sets, size_t count)
 {
+    const char *headed = "";
     if (count == 0)
         return;
     for (size_t i = 0; i < sets[0]->count; i++) {
@@ -28,9 +103,16 @@ void metric_page(struct strb *to, struct metric_set *const *sets, size_t count)
         int64_t sum = 0;
         for (size_t k = 0; k < count; k++)
             sum += atomic_load_explicit(&sets[k]->cells[i], memory_order_relaxed);
-        if (i == 0 || strcmp(row->name, row[-1].name) != 0)
-            head(to, row);
-        if (row->labels != NULL)
+        if (row->kind == METRIC_HISTOGRAM)
+            sum = row->labels == NULL ? 1 : (int64_t)hist_count(sets, count, i);
+        if ((row->kind == METRIC_SEEN || row->kind == METRIC_HISTOGRAM) && sum == 0)
+            continue;
+        if (strcmp(row->name, headed) != 0)
+            metric_head(to, row->name, type_of(row->kind), row->help);
+        headed = row->name;
+        if (row->kind == METRIC_HISTOGRAM)
+            hist_row(to, sets, count, i);
+        else if (row->labels != NULL)
             strb_fmt(to, "%s{%s} %" PRId64 "\n", row->name, row->labels, sum);
         else
             strb_fmt(to, "%s %" PRId64 "\n", row->name, sum);

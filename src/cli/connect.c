@@ -243,6 +243,12 @@ static void on_ready(struct run *r)
 
 static void on_signal(struct run *r, uint32_t number)
 {
+    if (number == SIGUSR1) {
+        log_info("opening the access log anew");
+        if (r->conf.access_log.writer != NULL)
+            line_writer_reopen(r->conf.access_log.writer);
+        return;
+    }
     if (r->is_draining)
         _exit(0);
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
@@ -269,6 +275,7 @@ static int watch_signals(struct run *r)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -299,8 +306,11 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
         e = fault_set(&c->fault, ERR_INVALID, "--edge-bind-address %s: an IP address is wanted",
                       c->o.edge_bind);
     if (e == 0)
-        e = local_http_open(&r->http, r->loop, c->o.metrics, hostname, &r->conf.identity.connector,
+        e = local_http_open(&r->http, r->loop, c, hostname, &r->conf.identity);
+    if (e == 0)
+        e = access_log_open(&r->conf.access_log, c->o.access_log, c->o.access_log_format,
                             &c->fault);
+    r->conf.access_log.has_query = c->o.access_log_query;
     if (e == 0)
         e = confine_bound(&c->confine, &c->fault);
     if (e == 0)
@@ -316,7 +326,9 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e < 0)
         return fault_set(&c->fault, e, "the connector could not be started: %s", err_text(e));
     r->http.connector = r->connector;
-    return 0;
+    if (r->conf.access_log.writer != NULL)
+        e = line_writer_start(r->conf.access_log.writer, &c->fault);
+    return e;
 }
 
 int cli_connect(struct cli *c, const struct credential *cred, const char *hostname,
@@ -346,6 +358,7 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
         (void)cli_complain(c);
     local_http_close(&r->http);
     connector_stop(r->connector);
+    line_writer_close(r->conf.access_log.writer);
     quic_creds_unref(r->conf.creds);
     if (r->loop != NULL) {
         watch_close(r->signals);

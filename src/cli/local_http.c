@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "connector/seen.h"
 #include "http/date.h"
 #include "http/long_text.h"
 #include "http/page.h"
@@ -12,30 +13,37 @@
 #define PORT_LAST               20245
 #define CONFIGURATION_BYTES_MAX (32 * 1024 * 1024) /* ten thousand rules with every value */
 
+static int answer_nothing(struct exchange *ex)
+{
+    return page_respond_bytes(ex, 404, "text/plain; charset=utf-8", SLICE("404 page not found\n"));
+}
+
 static int answer_ready(struct local_http *h, struct exchange *ex)
 {
     char text[160];
     unsigned ready = h->connector != NULL ? connector_ready(h->connector) : 0,
              status = ready > 0 ? 200 : 503;
     (void)snprintf(text, sizeof text,
-                   "{\"status\":%u,\"readyConnections\":%u,\"connectorId\":\"%s\"}\n", status,
-                   ready, h->id);
+                   "{\"status\":%u,\"readyConnections\":%u,\"connectorId\":\"%s\"}", status, ready,
+                   h->id);
     return page_respond_bytes(ex, status, "text/plain; charset=utf-8", slice_str(text));
 }
 
 static int answer_metrics(struct local_http *h, struct exchange *ex)
 {
     struct strb page;
-    strb_init(&page, BODY_BYTES_MAX);
+    strb_init(&page, METRICS_BYTES_MAX);
     if (h->connector != NULL)
         connector_metrics(h->connector, &page);
-    strb_fmt(
-        &page,
-        "# HELP cloudflared_tunnel_ha_connections Connections to the edge that are registered.\n"
-        "# TYPE cloudflared_tunnel_ha_connections gauge\ncloudflared_tunnel_ha_connections %u\n"
-        "# HELP build_info Version of this program.\n# TYPE build_info gauge\n"
-        "build_info{version=\"%s\"} 1\n",
-        h->connector != NULL ? connector_ready(h->connector) : 0, ADIT_VERSION);
+    if (h->hostname != NULL && h->connector != NULL && connector_ready(h->connector) > 0) {
+        const struct metric_family *f = connector_family(FAMILY_USER_HOSTNAMES);
+        metric_family_head(&page, f);
+        strb_fmt(&page, "%s{userHostname=\"https://", f->name);
+        metric_label(&page, slice_str(h->hostname));
+        strb_str(&page, "\"} 1\n");
+    }
+    metric_process_page(&page,
+                        "goversion=\"\",revision=\"\",type=\"\",version=\"" ADIT_VERSION "\"");
     int r = page.err;
     if (r == 0)
         r = page_respond_bytes(ex, 200, "text/plain; version=0.0.4; charset=utf-8",
@@ -47,7 +55,7 @@ static int answer_metrics(struct local_http *h, struct exchange *ex)
 static int answer_quick(struct local_http *h, struct exchange *ex)
 {
     char text[320];
-    (void)snprintf(text, sizeof text, "{\"hostname\":\"%s\"}\n",
+    (void)snprintf(text, sizeof text, "{\"hostname\":\"%s\"}",
                    h->hostname != NULL ? h->hostname : "");
     return page_respond_bytes(ex, 200, "text/plain; charset=utf-8", slice_str(text));
 }
@@ -67,6 +75,25 @@ static int answer_configuration(struct local_http *h, struct exchange *ex)
     return long_text_respond(ex, "text/plain; charset=utf-8", text, n);
 }
 
+static int answer_diag(struct local_http *h, struct exchange *ex, struct slice what)
+{
+    struct strb json;
+    strb_init(&json, BODY_BYTES_MAX);
+    if (slice_eq(what, SLICE("configuration")))
+        diag_configuration(h->cli, &json);
+    else if (slice_eq(what, SLICE("tunnel")))
+        diag_tunnel(h, &json);
+    else if (slice_eq(what, SLICE("system")))
+        diag_system(&json);
+    else
+        json.err = ERR_NOTFOUND;
+    int r = json.err == ERR_NOTFOUND ? answer_nothing(ex) : json.err;
+    if (json.err == 0)
+        r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", strb_slice(&json));
+    strb_done(&json);
+    return r;
+}
+
 static void route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
 {
     struct local_http *h = ctx;
@@ -83,8 +110,10 @@ static void route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
         r = answer_configuration(h, ex);
     else if (slice_eq(path, SLICE("/quicktunnel")))
         r = answer_quick(h, ex);
+    else if (slice_starts(path, SLICE("/diag/")))
+        r = answer_diag(h, ex, slice_sub(path, strlen("/diag/"), SIZE_MAX));
     else
-        r = page_respond_bytes(ex, 404, "text/plain; charset=utf-8", SLICE("404 page not found\n"));
+        r = answer_nothing(ex);
     if (r < 0)
         exchange_fail(ex, r, HOP_CONNECTOR, NULL);
 }
@@ -117,17 +146,19 @@ static int try_listen(struct local_http *h, const char *text, struct addr *got)
     return r < 0 ? ERR_INVALID : tcp_listen(h->loop, &a, &opts, &h->task, &h->listener, got);
 }
 
-int local_http_open(struct local_http *h, struct loop *loop, const char *address,
-                    const char *hostname, const struct uuid *connector, struct fault *fault)
+int local_http_open(struct local_http *h, struct loop *loop, struct cli *cli, const char *hostname,
+                    const struct connection_identity *identity)
 {
     struct addr got;
     char text[ADDR_TEXT_BYTES];
+    const char *address = cli->o.metrics;
     int r = ERR_BUSY;
-    *h = (struct local_http){ .loop = loop, .hostname = hostname };
+    *h = (struct local_http){ .loop = loop, .cli = cli, .hostname = hostname };
     task_init(&h->task, loop, accept_run);
     h1_group_init(&h->clients, loop, &h->task, route, h);
     h->clients.head_out = http_date_head;
-    (void)uuid_text(connector, h->id);
+    (void)uuid_text(&identity->connector, h->id);
+    (void)uuid_text(&identity->tunnel, h->tunnel);
     if (slice_eq(slice_str(address), SLICE("localhost:0")))
         for (unsigned port = PORT_FIRST; port <= PORT_LAST && r < 0; port++) {
             (void)snprintf(text, sizeof text, "127.0.0.1:%u", port);
@@ -136,7 +167,7 @@ int local_http_open(struct local_http *h, struct loop *loop, const char *address
     if (r < 0)
         r = try_listen(h, address, &got);
     if (r < 0)
-        return fault_set(fault, r, "--metrics %s: %s", address,
+        return fault_set(&cli->fault, r, "--metrics %s: %s", address,
                          r == ERR_INVALID ? "host:port is wanted" : err_text(r));
     log_info("Starting metrics server", LSTR("address", addr_text(&got, text)));
     return 0;

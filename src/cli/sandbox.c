@@ -34,6 +34,11 @@ static void take_files(struct cli *c, const struct ingress *ingress)
     for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++)
         if (ingress_rule(ingress, i)->request.ca_pool.n > 0)
             may_read(k, arena_str(&c->arena, ingress_rule(ingress, i)->request.ca_pool));
+    const char *logs = c->o.access_log[0] != 0 && strcmp(c->o.access_log, "-") != 0
+                           ? directory_of(c, c->o.access_log)
+                           : NULL;
+    if (logs != NULL)
+        k->write[k->write_count++] = logs;
     const char *pids = c->o.pidfile[0] != 0 ? directory_of(c, c->o.pidfile) : NULL;
     if (pids != NULL)
         k->write[k->write_count++] = pids;

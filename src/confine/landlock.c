@@ -65,6 +65,7 @@ static const char *const SYSTEM[] = {
     "/proc/meminfo",
     "/proc/stat",
     "/proc/sys/net",
+    "/proc/sys/fs/file-nr",
 };
 
 static uint64_t known_files(int abi)

@@ -44,8 +44,8 @@ struct connection {
     bool has_dialled;
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
-    nsec drain_end;
-    struct addr local; /* the port stays the same over all dials */
+    nsec drain_end, asked_at; /* asked_at: the registration */
+    struct addr local;        /* the port stays the same over all dials */
     struct reaper reaper;
 };
 
@@ -107,6 +107,11 @@ static void fail(struct connection *c, int err, const char *why)
         (void)snprintf(c->why, sizeof c->why, "%s", why);
 }
 
+static void count(struct connection *c, enum serve_metric what)
+{
+    metric_add(c->conf.serve->metrics, what, 1);
+}
+
 static void unwind(struct connection *c)
 {
     deadline_clear(&c->deadline);
@@ -118,6 +123,7 @@ static void unwind(struct connection *c)
         quic_conn_close(c->quic, 0, "");
         quic_conn_release(c->quic);
         c->quic = NULL;
+        count(c, SERVE_quic_closed);
     }
 }
 
@@ -140,6 +146,8 @@ static void dial_address(struct connection *c)
     if (r < 0) {
         c->local.size = 0; /* the port may be the reason */
         fail(c, r, err_text(r));
+    } else {
+        count(c, SERVE_quic_opened);
     }
     task_wake(&c->task); /* a failure is an event like any other */
 }
@@ -179,8 +187,21 @@ static void enroll(struct connection *c)
         fail(c, ERR_PROTO, "the edge allows no stream for the registration");
     else if (r < 0)
         fail(c, r, err_text(r));
-    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + REGISTER_NSEC);
+    c->asked_at = loop_now_fresh(c->loop);
+    count(c, SERVE_rpc_register);
+    deadline_set(&c->deadline, &c->task, c->asked_at + REGISTER_NSEC);
     task_wake(&c->task);
+}
+
+static void report(struct connection *c)
+{
+    count(c, SERVE_config_pushes);
+    if (control_client_report(&c->control, c->conf.local_configuration) < 0) {
+        count(c, SERVE_config_push_errors);
+        log_warn("the local configuration cannot be told to the edge");
+        return;
+    }
+    count(c, SERVE_rpc_report);
 }
 
 static void serve(struct connection *c)
@@ -188,10 +209,12 @@ static void serve(struct connection *c)
     char text[160], id[UUID_TEXT_BYTES];
     deadline_clear(&c->deadline);
     c->attempts = 0;
+    count(c, SERVE_registered);
+    metric_observe(c->conf.serve->metrics, SERVE_rpc_register_time,
+                   loop_now_fresh(c->loop) - c->asked_at);
     if (c->conf.index == 0 && !c->control.is_remotely_managed &&
-        c->conf.local_configuration != NULL &&
-        control_client_report(&c->control, c->conf.local_configuration) < 0)
-        log_warn("the local configuration cannot be told to the edge");
+        c->conf.local_configuration != NULL)
+        report(c);
     (void)snprintf(text, sizeof text, "%s %s", c->control.location,
                    uuid_text(&c->control.connection, id));
     tell(c, text, 0);
@@ -219,6 +242,7 @@ static void back_off(struct connection *c)
 static void drain(struct connection *c)
 {
     c->is_unregistering = control_client_unregister(&c->control) == 0;
+    count(c, SERVE_rpc_unregister);
     quic_conn_tell_left(c->quic, CONTROL_STREAMS);
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + UNREGISTER_NSEC);
     tell(c, "", 0);
@@ -323,9 +347,10 @@ static void check_registration(struct connection *c)
     int r = control_client_run(&c->control);
     if (c->control.registered == CONTROL_OK)
         connection_on(c, EV_ACCEPTED);
-    else if (c->control.registered == CONTROL_REFUSED)
+    else if (c->control.registered == CONTROL_REFUSED) {
+        count(c, SERVE_rpc_register_failed);
         lose(c, ERR_AUTH, c->control.cause);
-    else if (r < 0 && r != ERR_AGAIN)
+    } else if (r < 0 && r != ERR_AGAIN)
         lose(c, r, "the edge ended the control stream before it answered the registration");
     else if (deadline_take(&c->deadline))
         lose(c, ERR_TIMEOUT, "the edge did not answer the registration in time");
@@ -334,6 +359,7 @@ static void check_registration(struct connection *c)
 static void take_streams(struct connection *c)
 {
     struct stream *s;
+    c->conf.serve->streams.connection = (int)c->conf.index;
     while (quic_conn_accept(c->quic, NULL, &s) == 0)
         serve_stream(c->conf.serve, s, c->control.extensions);
 }
@@ -403,6 +429,14 @@ int connection_new(struct loop *loop, const struct connection_conf *conf, struct
     task_wake(&c->task);
     *ret = c;
     return 0;
+}
+
+bool connection_stats(const struct connection *c, struct quic_stats *ret)
+{
+    if (c->quic == NULL || quic_conn_state(c->quic) != QUIC_OPEN)
+        return false;
+    quic_conn_stats(c->quic, ret);
+    return true;
 }
 
 void connection_drain(struct connection *c)

@@ -62,6 +62,8 @@ struct connection;
 /* Starts to dial at once. */
 int connection_new(struct loop *loop, const struct connection_conf *conf, struct connection **ret)
     __attribute__((warn_unused_result));
+/* Of its QUIC connection; false when there is none. */
+bool connection_stats(const struct connection *c, struct quic_stats *ret);
 /* Unregisters, lets running exchanges end within the grace period, then closes: news OVER. */
 void connection_drain(struct connection *c);
 /* Closes at once and frees (deferred). NULL is accepted. */

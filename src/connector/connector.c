@@ -11,6 +11,7 @@
 #include "connector/edge_rpc.h"
 #include "connector/effective_config.h"
 #include "connector/origin_proxy.h"
+#include "connector/seen.h"
 #include "net/worker.h"
 
 struct connector_worker {
@@ -20,6 +21,7 @@ struct connector_worker {
     struct loop *loop;
     struct serve serve;
     struct metric_set *metrics;
+    struct line_ring *access_ring; /* or NULL */
     struct connection *connections[TUNNEL_CONNECTIONS_MAX];
 };
 
@@ -33,13 +35,14 @@ struct connector {
     struct edge_set edges;
     struct flow_limit flows;
     struct origin_proxies *proxies;
+    struct seen seen;
     struct configuration configuration;
     bool are_others_started, is_draining, is_stopped;
 };
 
 /* ---- orders for a worker ---- */
 
-enum order_kind { ORDER_START, ORDER_DRAIN, ORDER_CLOSE };
+enum order_kind { ORDER_START, ORDER_DRAIN, ORDER_CLOSE, ORDER_STATS };
 
 struct order {
     struct mail mail;
@@ -93,8 +96,11 @@ static void order_deliver(struct mail *m)
     for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX && o->kind != ORDER_START; i++) {
         if (w->connections[i] == NULL)
             continue;
+        struct seen_connection *seen = &w->connector->seen.connections[i];
         if (o->kind == ORDER_DRAIN)
             connection_drain(w->connections[i]);
+        else if (o->kind == ORDER_STATS) /* whoever gave the order waits meanwhile */
+            seen->is_open = connection_stats(w->connections[i], &seen->quic);
         else
             connection_free(w->connections[i]);
         if (o->kind == ORDER_CLOSE)
@@ -140,6 +146,7 @@ static void news_deliver(struct mail *m)
     struct connection_news *n = container_of(m, struct connection_news, mail);
     struct connector *c = n->ctx;
     c->states[n->index] = n->state;
+    seen_take(&c->seen, n);
     log_news(n);
     /* Once one connection is known to work the others follow. */
     if (n->state == CONNECTION_SERVING && !c->are_others_started && !c->is_draining) {
@@ -303,10 +310,13 @@ static int worker_init(void *ctx, struct loop *loop)
         .metrics = w->metrics,
         .tags = conf->tags,
         .connector = &conf->identity.connector,
+        .tunnel = &conf->identity.tunnel,
         .warp = &conf->warp,
         .flows = &w->connector->flows,
         .stream_head = conf->stream_head,
         .head_max = conf->head_max,
+        .access_log = conf->access_log,
+        .access_ring = w->access_ring,
         .proxies = w->connector->proxies,
         .configure = configure,
         .configure_ctx = w->connector,
@@ -346,6 +356,8 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
         w->connector = c;
         w->index = i;
         w->metrics = serve_metrics_new();
+        if (conf->access_log.writer != NULL)
+            w->access_ring = line_writer_ring(conf->access_log.writer);
         (void)snprintf(name, sizeof name, "connector-%u", i & 0xfff);
         r = worker_start(name, worker_init, worker_done, w, &w->thread);
         if (r < 0)
@@ -410,6 +422,36 @@ unsigned connector_ready(const struct connector *c)
     return n;
 }
 
+static void codes_page(struct connector *c, struct strb *to)
+{
+    const struct metric_family *f = connector_family(FAMILY_RESPONSE_BY_CODE);
+    bool has_head = false;
+    for (size_t i = 0; i < SERVE_CODES; i++) {
+        uint64_t n = 0;
+        for (unsigned k = 0; k < c->worker_count; k++)
+            n += metric_read(&c->workers[k].serve.codes[i]);
+        if (n > 0 && !has_head)
+            metric_family_head(to, f);
+        has_head = has_head || n > 0;
+        if (n > 0)
+            strb_fmt(to, "%s{status_code=\"%zu\"} %llu\n", f->name, i + SERVE_CODE_MIN,
+                     (unsigned long long)n);
+    }
+}
+
+/* Asks the workers, who hold the connections, and waits: they never wait for us. */
+static void take_stats(struct connector *c)
+{
+    sem_t done;
+    (void)sem_init(&done, 0, 0);
+    for (unsigned i = 0; i < c->worker_count; i++) {
+        order(c, i, ORDER_STATS, 0, &done);
+        while (sem_wait(&done) < 0)
+            continue; /* interrupted by a signal */
+    }
+    (void)sem_destroy(&done);
+}
+
 void connector_metrics(struct connector *c, struct strb *to)
 {
     struct metric_set **sets = calloc(c->worker_count, sizeof(struct metric_set *));
@@ -419,9 +461,31 @@ void connector_metrics(struct connector *c, struct strb *to)
         sets[i] = c->workers[i].metrics;
     metric_page(to, sets, c->worker_count);
     free(sets);
-    strb_fmt(to,
-             "# HELP cloudflared_orchestration_config_version Configuration in force; -1 is the "
-             "local one.\n# TYPE cloudflared_orchestration_config_version gauge\n"
-             "cloudflared_orchestration_config_version %d\n",
-             c->configuration.version);
+    codes_page(c, to);
+    const struct metric_family *version = connector_family(FAMILY_CONFIG_VERSION);
+    metric_family_head(to, version);
+    strb_fmt(to, "%s %d\n", version->name,
+             c->configuration.version > 0 ? c->configuration.version : 0);
+    const struct metric_family *ready = connector_family(FAMILY_HA_CONNECTIONS);
+    metric_family_head(to, ready);
+    strb_fmt(to, "%s %u\n", ready->name, connector_ready(c));
+    take_stats(c);
+    seen_page(&c->seen, to);
+    access_log_metrics(c->conf.access_log.writer, to);
+}
+
+void connector_diagnose(const struct connector *c, struct strb *to)
+{
+    const char *comma = "";
+    for (unsigned i = 0; i < c->count; i++) {
+        char edge[ADDR_TEXT_BYTES];
+        if (c->states[i] != CONNECTION_SERVING)
+            continue;
+        strb_fmt(to, "%s{\"isConnected\":true,\"protocol\":1,\"edgeAddress\":\"%s\"", comma,
+                 addr_ip_text(&c->seen.connections[i].edge, edge));
+        if (i > 0)
+            strb_fmt(to, ",\"index\":%u", i);
+        strb_str(to, "}");
+        comma = ",";
+    }
 }

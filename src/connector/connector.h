@@ -24,6 +24,7 @@ struct connector_conf {
     size_t head_max;         /* bytes of a response's head; 0 = limits.h */
     unsigned retries;
     nsec grace;
+    struct access_log_conf access_log; /* its writer not yet started; borrowed */
 };
 
 /* Starts to connect: index 0 first, the others when it has registered. */
@@ -36,6 +37,9 @@ void connector_drain(struct connector *c);
 bool connector_is_over(const struct connector *c);
 /* Stops at once and frees. NULL is accepted. */
 void connector_stop(struct connector *c);
+/* Waits for each worker's next turn. */
 void connector_metrics(struct connector *c, struct strb *to);
+/* The connections that serve, as members of a JSON array. */
+void connector_diagnose(const struct connector *c, struct strb *to);
 /* The configuration in force, as JSON. */
 void connector_configuration(const struct connector *c, struct strb *to);

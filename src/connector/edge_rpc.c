@@ -136,6 +136,8 @@ static int answer(struct edge_rpc *e, const struct rpc_event *call)
 {
     struct config_ask *ask = NULL;
     int r = edge_rpc_answer(e->rpc, call, &e->out, &ask);
+    if (ask != NULL)
+        metric_add(e->serve->metrics, SERVE_rpc_configured, 1);
     if (ask == NULL)
         return r;
     if (e->serve->configure == NULL) { /* there is no supervisor */

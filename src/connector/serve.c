@@ -148,6 +148,7 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
     if (ray != NULL)
         exchange_take_ray(ex, ray->value);
     if (type == CONNECT_TCP) {
+        metric_add(s->metrics, SERVE_tcp_total, 1);
         tcp_flow_attach(s, ex);
         return;
     }
@@ -157,6 +158,7 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
     }
     size_t index = ingress_match_request(s->ingress, &ex->request, decoded_path(ex));
     const struct rule *rule = ingress_rule(s->ingress, index);
+    ex->rule = (int)index;
     log_debug("request", LSTR("request", ex->id), LSLICE("host", ex->request.host),
               LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
               LU64("rule", index), LSLICE("service", rule->service.text));
@@ -206,6 +208,28 @@ static void refused(void *ctx, enum failure failure, const char *text)
     count_failure(ctx, failure);
 }
 
+static void observe(struct serve *s, size_t row, const struct exchange *ex, nsec at)
+{
+    if (at > 0)
+        metric_observe(s->metrics, row, at > ex->at.received ? at - ex->at.received : 0);
+}
+
+static void log_access(struct serve *s, const struct exchange *ex)
+{
+    const struct field *visitor = fields_get(&ex->request.fields, SLICE("Cf-Connecting-Ip"));
+    struct log_field fields[5];
+    size_t n = 0;
+    if (visitor != NULL)
+        fields[n++] = LSLICE("visitor", visitor->value);
+    fields[n++] = LSTR("tunnel", s->tunnel);
+    fields[n++] = LSTR("connector", s->connector);
+    if (ex->connection >= 0)
+        fields[n++] = LI64("connection", ex->connection);
+    if (ex->rule >= 0)
+        fields[n++] = LI64("rule", ex->rule);
+    access_log_put(s->access_ring, &s->access_log, ex, ex->request.host, fields, n);
+}
+
 static void done(void *ctx, const struct exchange *ex)
 {
     struct serve *s = ctx;
@@ -215,8 +239,14 @@ static void done(void *ctx, const struct exchange *ex)
         count_failure(s, ex->verdict.failure);
         log_failure(ex);
     }
-    if (status >= 100 && status < 600)
+    if (status >= SERVE_CODE_MIN && status < SERVE_CODE_MIN + SERVE_CODES) {
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);
+        metric_bump(&s->codes[status - SERVE_CODE_MIN], 1);
+    }
+    observe(s, SERVE_first_byte, ex, ex->at.first_byte);
+    observe(s, SERVE_duration, ex, ex->at.done);
+    if (s->access_ring != NULL)
+        log_access(s, ex);
 }
 
 static void rpc(void *ctx, struct stream *stream, struct buf *early)
@@ -234,6 +264,8 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
         .warp = *conf->warp,
         .flows = conf->flows,
         .proxies = conf->proxies,
+        .access_log = conf->access_log,
+        .access_ring = conf->access_ring,
         .configure = conf->configure,
         .configure_ctx = conf->configure_ctx,
         .head_max = conf->head_max,
@@ -242,6 +274,8 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     s->origins_h2 = origin_h2_pool_new(loop, conf->head_max);
     s->access_keys = access_keys_new(s);
     (void)uuid_text(conf->connector, s->connector);
+    if (conf->tunnel != NULL)
+        (void)uuid_text(conf->tunnel, s->tunnel);
     tunnel_server_group_init(&s->streams, loop, s);
     s->streams.route = route;
     s->streams.done = done;

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "connector/ingress.h"
 #include "connector/warp.h"
+#include "http/access_log.h"
 #include "tunnel/server.h"
 
 struct access_keys;
@@ -21,6 +22,9 @@ enum serve_metric {
     SERVE_METRICS_COUNT
 };
 
+#define SERVE_CODE_MIN 100
+#define SERVE_CODES    500 /* 100 … 599 */
+
 struct serve {
     struct loop *loop;
     struct ingress *ingress; /* counted; replaced as a whole */
@@ -28,12 +32,15 @@ struct serve {
     struct access_keys *access_keys;
     struct origin_h2_pool *origins_h2;
     struct metric_set *metrics;
-    const char *const *tags; /* field name, value, …, NULL: sent to origins; borrowed */
+    _Atomic uint64_t codes[SERVE_CODES]; /* responses by status; written by this worker alone */
+    struct access_log_conf access_log;
+    struct line_ring *access_ring; /* or NULL */
+    const char *const *tags;       /* field name, value, …, NULL: sent to origins; borrowed */
     struct warp_routing warp;
     struct flow_limit *flows;             /* shared with the other workers; borrowed */
     const struct origin_proxies *proxies; /* or NULL; borrowed */
     size_t head_max;                      /* bytes of a response's head; 0 = limits.h */
-    char connector[UUID_TEXT_BYTES];
+    char connector[UUID_TEXT_BYTES], tunnel[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
     struct list rpcs;   /* RPC streams of the edge that are open */
     uint64_t rpc_count; /* that were ever opened */
@@ -46,11 +53,13 @@ struct serve_conf {
     struct ingress *ingress; /* gains a reference */
     struct metric_set *metrics;
     const char *const *tags;
-    const struct uuid *connector;
+    const struct uuid *connector, *tunnel; /* tunnel: for the access log, or NULL */
     const struct warp_routing *warp;
     struct flow_limit *flows;
     const struct origin_proxies *proxies; /* or NULL */
-    nsec stream_head;                     /* time for a stream's head; 0 = limits.h */
+    struct access_log_conf access_log;
+    struct line_ring *access_ring; /* or NULL */
+    nsec stream_head;              /* time for a stream's head; 0 = limits.h */
     /* Takes over what the edge asks for; edge_rpc_configured brings the answer, on this thread. */
     void (*configure)(void *ctx, struct config_ask *ask);
     void *configure_ctx;

@@ -21,6 +21,7 @@ static void leave(struct tcp_flow *f)
     struct exchange *ex = f->ex;
     origin_close(f->conn);
     flow_limit_give(f->serve->flows);
+    metric_add(f->serve->metrics, SERVE_tcp_active, -1);
     task_done(&f->task);
     exchange_leave(ex, EX_RIGHT);
 }
@@ -31,6 +32,7 @@ static void fail(struct tcp_flow *f, int err, const char *why)
     const char *text = arena_fmt(&ex->arena, "unable to dial tcp to origin %.*s: %s",
                                  SLICE_FMT(ex->request.target), why);
     metric_add(f->serve->metrics, SERVE_errors, 1);
+    metric_add(f->serve->metrics, SERVE_connect_errors, 1);
     exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : "unable to dial tcp to origin");
     leave(f);
 }
@@ -169,6 +171,7 @@ void tcp_flow_attach(struct serve *s, struct exchange *ex)
     }
     f->serve = s;
     f->ex = ex;
+    metric_add(s->metrics, SERVE_tcp_active, 1);
     task_init(&f->task, s->loop, tcp_flow_run);
     r = origin_open(s->origins, &target, true, &f->task, &f->conn);
     exchange_attach(ex, &f->task);

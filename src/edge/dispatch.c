@@ -13,12 +13,11 @@ struct dispatch {
     struct task task;
     struct edge_worker *worker;
     struct exchange *ex;
-    struct uuid tunnel;
+    struct asked asked;
     struct link *link; /* counted, while an attempt is under way */
     struct tunnel_client client;
     struct link_tried tried;
     bool was_reset; /* by the connector, in the last attempt */
-    const char *hostname;
 };
 
 /* ---- answers of our own ---- */
@@ -80,12 +79,16 @@ static int attempt_start(struct dispatch *d)
 {
     struct edge_worker *w = d->worker;
     for (;;) {
-        struct link *l = link_table_pick(w->links, &d->tunnel, w->index, loop_rng(w->loop),
+        struct link *l = link_table_pick(w->links, &d->asked.tunnel, w->index, loop_rng(w->loop),
                                          loop_now(w->loop), &d->tried);
         if (l == NULL ||
             d->tried.count == LINK_TRIES_MAX) /* one that was tried is there, though it failed */
             return d->tried.count > 0 ? ERR_RESET : ERR_NOLINK;
         d->tried.ids[d->tried.count++] = l->id;
+        d->asked.connector = l->connector;
+        d->asked.index = l->index;
+        d->asked.links = d->tried.count;
+        d->asked.is_linked = true;
         d->link = link_ref(l);
         atomic_fetch_add_explicit(&l->in_flight, 1, memory_order_relaxed);
         struct stream *s;
@@ -203,7 +206,13 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
                          "With the fields that the edge adds there are too many of them.");
         return;
     }
-    ex->user = hostname;
+    struct slice route = { 0 };
+    d->asked.hostname = hostname;
+    d->asked.is_routed = w->snapshot != NULL &&
+                         snapshot_match(w->snapshot, slice_str(hostname), &d->asked.tunnel, &route);
+    d->asked.series = hostname_view_get(w->hostnames, route);
+    metric_bump(&d->asked.series->in_flight, 1);
+    ex->user = &d->asked;
     if (ex->request.upgrade == UPGRADE_CONNECT) {
         exchange_fail(ex, ERR_UNSUPPORTED, HOP_EDGE, "CONNECT is not offered on this hostname");
         return;
@@ -214,14 +223,13 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
                "tunnel.");
         return;
     }
-    if (w->snapshot == NULL || !snapshot_route(w->snapshot, slice_str(hostname), &d->tunnel)) {
+    if (!d->asked.is_routed) {
         answer_no_route(ex, hostname);
         return;
     }
     ex->at.routed = loop_now(w->loop);
     d->worker = w;
     d->ex = ex;
-    d->hostname = hostname;
     task_init(&d->task, w->loop, dispatch_run);
     exchange_attach(ex, &d->task);
     dispatch_run(&d->task);
@@ -232,35 +240,4 @@ void dispatch_head(void *ctx, struct exchange *ex)
     (void)ctx;
     if (forward_response(ex) < 0) /* a head that is full goes out as it is */
         log_debug("no room for Cf-Ray", LSTR("request", ex->id));
-}
-
-void dispatch_refused(void *ctx, enum failure failure)
-{
-    struct edge_worker *w = ctx;
-    metric_add(w->metrics, EDGE_failed_UNKNOWN + (size_t)failure - FAILURE_UNKNOWN, 1);
-}
-
-void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn)
-{
-    struct edge_worker *w = ctx;
-    unsigned status = ex->response != NULL ? ex->response->status : 0;
-    metric_add(w->metrics, EDGE_exchanges, -1);
-    metric_add(w->metrics, EDGE_bytes_up, (int64_t)ex->bytes_up);
-    metric_add(w->metrics, EDGE_bytes_down, (int64_t)ex->bytes_down);
-    if (status >= 100 && status < 600)
-        metric_add(w->metrics, EDGE_responses_1xx + status / 100 - 1, 1);
-    if (ex->verdict.failure != FAILURE_NONE)
-        dispatch_refused(w, ex->verdict.failure);
-    if (!log_is_on(LOG_DEBUG))
-        return;
-    char peer[ADDR_TEXT_BYTES];
-    log_debug("request", LSTR("request", ex->id),
-              LSTR("visitor", addr_text(h1_conn_peer(conn), peer)), LSTR("hostname", ex->user),
-              LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
-              LU64("status", status), LU64("up", ex->bytes_up), LU64("down", ex->bytes_down),
-              LU64("us", ex->at.done > ex->at.received
-                             ? (ex->at.done - ex->at.received) / NSEC_PER_USEC
-                             : 0),
-              LSTR("failure", failure_word(ex->verdict.failure)),
-              LSTR("hop", hop_name(ex->verdict.hop)), LSTR("why", ex->verdict.text));
 }

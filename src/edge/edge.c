@@ -15,6 +15,17 @@ static const struct metric_desc METRICS[] = {
 #undef METRIC
 };
 
+static const struct metric_family FAMILIES[] = {
+#define FAMILY(id, t, n, labels, h) { .type = t, .name = n, .help = h },
+#include "edge/families.def"
+#undef FAMILY
+};
+
+const struct metric_family *edge_family(enum edge_family id)
+{
+    return &FAMILIES[id];
+}
+
 /* ---- calls that run on a worker's thread while the caller waits ---- */
 
 struct call {
@@ -68,10 +79,14 @@ static int start_threads(struct edge *e)
         w->edge = e;
         w->index = i;
         w->metrics = metric_set_new(METRICS, EDGE_METRICS_COUNT);
+        w->hostnames = hostname_view_new(e->hostnames);
+        if (e->conf.access_log.writer != NULL)
+            w->access_log = line_writer_ring(e->conf.access_log.writer);
         (void)snprintf(name, sizeof name, "edge-%u", i);
         int r = worker_start(name, edge_worker_init, edge_worker_done, w, &w->thread);
         if (r < 0) {
             free(w->metrics);
+            hostname_view_free(w->hostnames);
             return r;
         }
         w->mailbox = e->mailboxes[i] = worker_mailbox(w->thread);
@@ -101,6 +116,7 @@ int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addr
     e->key_pem = slice_dup(conf->key_pem);
     e->ca = (struct x509_pair){ slice_dup(conf->ca_pem), slice_dup(conf->ca_key_pem) };
     e->addrs = (struct edge_addrs){ conf->tunnel, conf->http, conf->https };
+    e->hostnames = hostnames_new(conf->metrics_hostnames);
     e->workers = calloc(conf->workers, sizeof *e->workers);
     e->mailboxes = calloc(conf->workers, sizeof(struct mailbox *));
     e->endpoints = calloc(conf->workers, sizeof(struct quic_endpoint *));
@@ -132,7 +148,9 @@ void edge_stop(struct edge *e)
     for (unsigned i = 0; i < e->count; i++) {
         worker_join(e->workers[i].thread);
         free(e->workers[i].metrics);
+        hostname_view_free(e->workers[i].hostnames);
     }
+    hostnames_free(e->hostnames);
     quic_creds_unref(e->quic_creds);
     if (e->key_pem != NULL)
         explicit_bzero(e->key_pem, strlen(e->key_pem));
@@ -165,6 +183,7 @@ static void publication_deliver(struct mail *m)
     struct publication *p = container_of(m, struct publication, mail);
     struct snapshot *old = p->worker->snapshot;
     p->worker->snapshot = p->snapshot;
+    hostname_view_prune(p->worker->hostnames, p->snapshot);
     snapshot_unref(old);
     free(p);
 }
@@ -218,6 +237,11 @@ void edge_close_link(struct edge *e, uint64_t link)
     mailbox_post(e->mailboxes[worker], &c->mail);
 }
 
+bool edge_is_draining(const struct edge *e)
+{
+    return e->is_draining;
+}
+
 void edge_metrics(struct edge *e, struct strb *to)
 {
     struct metric_set **sets = calloc(e->count, sizeof(struct metric_set *));
@@ -227,4 +251,6 @@ void edge_metrics(struct edge *e, struct strb *to)
         sets[i] = e->workers[i].metrics;
     metric_page(to, sets, e->count);
     free(sets);
+    hostnames_page(e->hostnames, to);
+    access_log_metrics(e->conf.access_log.writer, to);
 }

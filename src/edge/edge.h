@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/metric.h"
 #include "edge/plane.h"
+#include "http/access_log.h"
 #include "model/snapshot.h"
 #include "net/addr.h"
 
@@ -24,9 +25,11 @@ struct edge_conf {
     size_t head_max;     /* bytes of a request's head; 0 = limits.h */
     /* Of visitors (http/h1_server.h); 0 = limits.h. */
     nsec visitor_handshake, visitor_head, visitor_idle, visitor_stall;
-    uint64_t visitor_rate; /* least bytes a second of a body that waits; 0 = any byte counts */
-    void (*opened)(void);  /* on each worker's thread, once its sockets are bound; or NULL */
-    nsec drain;            /* how long edge_drain lets exchanges go on */
+    uint64_t visitor_rate;    /* least bytes a second of a body that waits; 0 = any byte counts */
+    void (*opened)(void);     /* on each worker's thread, once its sockets are bound; or NULL */
+    size_t metrics_hostnames; /* that are counted by name */
+    struct access_log_conf access_log; /* its writer not yet started; borrowed */
+    nsec drain;                        /* how long edge_drain lets exchanges go on */
 };
 
 struct edge_addrs {
@@ -45,6 +48,8 @@ void edge_close_link(struct edge *e, uint64_t link);
  * (mail of the caller, posted to `reply` once) tells when the last is through or conf.drain is
  * over. */
 void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained);
+/* Since edge_drain. On the thread that calls it. */
+bool edge_is_draining(const struct edge *e);
 /* Closes what is left, stops the threads, frees. NULL is accepted. */
 void edge_stop(struct edge *e);
 

@@ -4,6 +4,8 @@
 #include "base/map.h"
 #include "edge/certs.h"
 #include "edge/edge.h"
+#include "edge/families.h"
+#include "edge/hostnames.h"
 #include "edge/link.h"
 #include "http/h1_server.h"
 #include "mux/quic.h"
@@ -17,6 +19,15 @@ enum edge_metric {
 #include "edge/metrics.def"
 #undef METRIC
     EDGE_METRICS_COUNT
+};
+
+/* What is known of an exchange beside its own, for counters and logs: exchange.user. */
+struct asked {
+    const char *hostname; /* in lower case, without port */
+    struct hostname_series *series;
+    struct uuid tunnel, connector;
+    bool is_routed, is_linked;
+    unsigned index, links; /* of the connection that was tried last; how many were tried */
 };
 
 struct edge_worker {
@@ -39,6 +50,8 @@ struct edge_worker {
     struct link_table *links;
     struct snapshot *snapshot; /* a reference of our own; NULL before the first */
     struct metric_set *metrics;
+    struct line_ring *access_log; /* or NULL */
+    struct hostname_view *hostnames;
     uint64_t serial; /* of the last session */
     bool is_draining;
     struct task drain;
@@ -51,7 +64,9 @@ struct edge {
     char *chain_pem, *key_pem;
     struct x509_pair ca;
     struct edge_addrs addrs;
+    bool is_draining; /* of the program's thread */
     unsigned count;
+    struct hostnames *hostnames;
     struct edge_worker *workers;
     struct mailbox **mailboxes; /* of each worker, for packets that land elsewhere */
     struct quic_endpoint *
@@ -65,11 +80,13 @@ void visitors_abort(struct edge_worker *w);
 /* Makes room: aborts the oldest handshake that is not over. False when there is none. */
 bool visitors_evict(struct edge_worker *w);
 
-/* dispatch.c: the h1_route, h1_head and h1_done of visitors */
+/* dispatch.c: the h1_route and h1_head of visitors */
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
 void dispatch_head(void *ctx, struct exchange *ex);
-void dispatch_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
-void dispatch_refused(void *ctx, enum failure failure);
+
+/* account.c: the h1_done and h1_refused of visitors: counters, access log */
+void account_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
+void account_refused(void *ctx, enum failure failure);
 
 /* session.c */
 struct session;

@@ -38,8 +38,8 @@ int edge_worker_init(void *ctx, struct loop *loop)
     map_init(&w->sessions_by_id);
     h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
     w->visitors.head_out = dispatch_head;
-    w->visitors.done = dispatch_done;
-    w->visitors.refused = dispatch_refused;
+    w->visitors.done = account_done;
+    w->visitors.refused = account_refused;
     w->visitors.ray = RAY_SUFFIX;
     take_limits(&w->visitors, &w->edge->conf);
     w->links = link_table_new();
@@ -281,6 +281,7 @@ void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained)
     struct edge_drain *all = calloc(1, sizeof *all);
     if (all == NULL)
         abort();
+    e->is_draining = true;
     atomic_init(&all->left, e->count);
     all->reply = mailbox_ref(reply);
     all->drained = drained;

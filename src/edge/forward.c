@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "http/date.h"
+#include "http/trace.h"
 
 char *forward_ray(const struct exchange *ex, char text[static RAY_BYTES])
 {
@@ -113,6 +114,7 @@ int forward_request(struct exchange *ex, const struct addr *visitor, const char 
         { SLICE("Cdn-Loop"), slice_str(loop) },
     };
     int r = add_forwarded_for(ex, ip);
+    trace_clean(f);
     for (size_t i = 0; i < sizeof SET / sizeof SET[0] && r == 0; i++)
         r = fields_set(f, SET[i].name, SET[i].value);
     if (r == 0 && fields_get(f, SLICE("accept-encoding")) == NULL)

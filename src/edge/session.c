@@ -10,6 +10,7 @@
 #define REGISTER_NSEC                                                                              \
     (10 * NSEC_PER_SEC) /* a connection that never registers holds memory for nothing */
 #define CONTROL_BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
+#define RTT_EVERY         16 /* streams */
 
 enum session_state {
     SESSION_NEW,
@@ -31,6 +32,7 @@ struct session {
     struct buf in, out;
     enum session_state state;
     struct link *link;
+    uint64_t opened;      /* streams, by us */
     uint32_t register_id; /* of the call that waits for its answer */
     bool is_told;         /* the control plane knows of it */
     struct reaper reaper;
@@ -170,6 +172,11 @@ int session_open_stream(struct session *s, struct task *owner, struct stream **r
 {
     if (s->state != SESSION_SERVING)
         return ERR_CLOSED;
+    if (s->opened++ % RTT_EVERY == 0) {
+        struct quic_stats stats;
+        quic_conn_stats(s->quic, &stats);
+        metric_observe(s->worker->metrics, EDGE_link_rtt, stats.rtt_smoothed);
+    }
     return quic_conn_open(s->quic, owner, ret);
 }
 

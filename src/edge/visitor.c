@@ -48,9 +48,15 @@ static int handshake_state(struct handshake *h)
 static void handshake_run(struct task *t)
 {
     struct handshake *h = container_of(t, struct handshake, task);
-    int r = deadline_take(&h->end) ? ERR_TIMEOUT : handshake_state(h);
+    bool is_late = deadline_take(&h->end);
+    int r = is_late ? ERR_TIMEOUT : handshake_state(h);
     if (r == ERR_AGAIN)
         return;
+    metric_add(h->worker->metrics,
+               r == 0    ? EDGE_handshakes_ok
+               : is_late ? EDGE_handshakes_late
+                         : EDGE_handshakes_failed,
+               1);
     if (r == 0)
         r = h1_serve(&h->worker->visitors, h->tls, &h->peer, "https");
     if (r == 0)
@@ -87,6 +93,7 @@ bool visitors_evict(struct edge_worker *w)
     if (list_is_empty(&w->handshakes))
         return false;
     struct handshake *h = container_of(w->handshakes.next, struct handshake, node);
+    metric_add(w->metrics, EDGE_handshakes_evicted, 1);
     stream_abort(h->tls, ERR_LIMIT);
     handshake_end(h);
     return true;

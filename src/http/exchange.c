@@ -26,6 +26,7 @@ struct exchange *exchange_new(struct loop *loop, struct task *left)
         arena_init(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
     ex->loop = loop;
     ex->left = left;
+    ex->rule = ex->connection = -1;
     ex->sides = SIDE_BIT(EX_LEFT);
     ex->at.received = loop_now(loop);
     fields_init(&ex->request.fields, &ex->arena);

@@ -97,8 +97,9 @@ struct exchange {
     struct phases at;
     char id[EXCHANGE_ID_BYTES]; /* request id: 16 hexadecimal digits; one for the whole way */
     uint64_t bytes_up, bytes_down;
-    void *user;     /* the router's: what it knows of this exchange */
-    unsigned sides; /* who is still there; for exchange.c */
+    int rule, connection; /* at the connector, for logs: ingress rule and connection; -1 = none */
+    void *user;           /* the router's: what it knows of this exchange */
+    unsigned sides;       /* who is still there; for exchange.c */
     struct reaper reaper;
 };
 

@@ -70,6 +70,18 @@ static const struct route *find(const struct snapshot *s, struct slice name)
 
 bool snapshot_route(const struct snapshot *s, struct slice hostname, struct uuid *ret_tunnel)
 {
+    struct slice name;
+    return snapshot_match(s, hostname, ret_tunnel, &name);
+}
+
+bool snapshot_has(const struct snapshot *s, struct slice name)
+{
+    return find(s, name) != NULL;
+}
+
+bool snapshot_match(const struct snapshot *s, struct slice hostname, struct uuid *ret_tunnel,
+                    struct slice *ret_name)
+{
     uint8_t wildcard[258];
     const struct route *r = find(s, hostname);
     struct slice rest = hostname;
@@ -86,5 +98,6 @@ bool snapshot_route(const struct snapshot *s, struct slice hostname, struct uuid
     if (r == NULL)
         return false;
     *ret_tunnel = r->tunnel;
+    *ret_name = r->node.key;
     return true;
 }

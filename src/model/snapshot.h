@@ -18,3 +18,9 @@ void snapshot_unref(struct snapshot *s); /* NULL is accepted */
 
 /* The tunnel of a hostname in lower case: the exact name first, then the longest wildcard. */
 bool snapshot_route(const struct snapshot *s, struct slice hostname, struct uuid *ret_tunnel);
+/* The same, and the name under which the route was added, which is never the visitor's: borrowed
+ * from the snapshot. */
+bool snapshot_match(const struct snapshot *s, struct slice hostname, struct uuid *ret_tunnel,
+                    struct slice *ret_name);
+/* Whether a route was added under this very name. */
+bool snapshot_has(const struct snapshot *s, struct slice name);

@@ -159,8 +159,9 @@ static void route_api(struct edge_control *control, struct exchange *ex)
 static void route_metrics(struct edge_control *control, struct exchange *ex)
 {
     struct strb page;
-    strb_init(&page, BODY_BYTES_MAX);
+    strb_init(&page, METRICS_BYTES_MAX);
     edge_metrics(control->edge, &page);
+    metric_process_page(&page, "version=\"" ADIT_VERSION "\"");
     int r = page.err;
     if (r == 0)
         r = page_respond_bytes(ex, 200, "text/plain; version=0.0.4; charset=utf-8",
@@ -187,6 +188,14 @@ static void route_quick(struct edge_control *control, struct exchange *ex)
         exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
 }
 
+/* Whether new visitors should be sent here. */
+static int respond_ready(const struct edge_control *c, struct exchange *ex)
+{
+    bool is_ready = c->edge != NULL && !edge_is_draining(c->edge);
+    return page_respond_bytes(ex, is_ready ? 200 : 503, "application/json",
+                              is_ready ? SLICE("{\"status\":200}\n") : SLICE("{\"status\":503}\n"));
+}
+
 static void route_local(void *ctx, struct exchange *ex, const struct h1_conn *conn)
 {
     struct edge_control *c = ctx;
@@ -202,7 +211,7 @@ static void route_local(void *ctx, struct exchange *ex, const struct h1_conn *co
     else if (slice_eq(path, SLICE("/healthcheck")))
         r = page_respond_bytes(ex, 200, "text/plain; charset=utf-8", SLICE("OK\n"));
     else if (slice_eq(path, SLICE("/ready")))
-        r = page_respond_bytes(ex, 200, "application/json", SLICE("{\"status\":200}\n"));
+        r = respond_ready(c, ex);
     else
         r = page_respond(
             ex,

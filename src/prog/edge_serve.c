@@ -40,6 +40,7 @@ struct server {
     struct edge_control control;
     struct edge *edge;
     struct confine confine;
+    struct access_log_conf access_log;
     struct edge_addrs addrs;
     struct addr local;
     struct watch *signals;
@@ -220,6 +221,12 @@ static void drained_drop(struct mail *m)
 static void on_signal(struct server *s, uint32_t number)
 {
     char file[DATADIR_PATH_BYTES];
+    if (number == SIGUSR1) {
+        log_info("opening the access log anew");
+        if (s->access_log.writer != NULL)
+            line_writer_reopen(s->access_log.writer);
+        return;
+    }
     if (s->is_draining) {
         log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
         (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
@@ -246,6 +253,7 @@ static int watch_signals(struct server *s, struct fault *fault)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -309,6 +317,8 @@ static int start_edge(struct server *s, struct fault *fault)
         .visitor_stall = s->o->stall_timeout,
         .visitor_rate = (uint64_t)s->o->min_rate,
         .drain = s->o->grace,
+        .metrics_hostnames = (size_t)s->o->metrics_hostnames,
+        .access_log = s->access_log,
         .opened = confine_thread,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
@@ -333,11 +343,23 @@ static int confine(struct server *s, struct fault *fault)
     struct confine *k = &s->confine;
     k->user = s->o->user;
     k->own_dir = s->dir.path;
+    const char *logs = access_log_directory(&s->arena, s->o->access_log);
+    if (logs == NULL)
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    if (logs[0] != 0)
+        k->write[k->write_count++] = logs;
     for (size_t i = 0; i < sizeof bound / sizeof bound[0]; i++)
         if (bound[i]->size > 0)
             k->ports[k->port_count++] = addr_port(bound[i]);
     int r = confine_mode_of(s->o->sandbox, s->o->no_sandbox, &k->mode, fault);
     return r == 0 ? confine_start(k, fault) : r;
+}
+
+/* Behind the confinement, as whoever opens it again when it was rotated. */
+static int open_access_log(struct server *s, struct fault *fault)
+{
+    s->access_log.has_query = s->o->access_log_query;
+    return access_log_open(&s->access_log, s->o->access_log, s->o->access_log_format, fault);
 }
 
 static int server_open(struct server *s, struct fault *fault)
@@ -361,9 +383,13 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0)
         r = confine(s, fault);
     if (r == 0)
+        r = open_access_log(s, fault);
+    if (r == 0)
         r = start_edge(s, fault);
     if (r == 0)
         r = confine_bound(&s->confine, fault);
+    if (r == 0 && s->access_log.writer != NULL)
+        r = line_writer_start(s->access_log.writer, fault);
     return r;
 }
 
@@ -373,6 +399,7 @@ static void server_close(struct server *s)
     if (s->control.loop != NULL)
         edge_control_close(&s->control);
     edge_stop(s->edge);
+    line_writer_close(s->access_log.writer);
     if (s->edge != NULL)
         (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
     if (s->loop != NULL) {

@@ -26,7 +26,8 @@ struct tunnel_server {
     struct exchange *ex;
     uint64_t up_left; /* of a body with a length */
     bool head_sent, continue_sent;
-    unsigned extensions;               /* of the edge */
+    unsigned extensions; /* of the edge */
+    int connection;
     bool in_pieces_up, in_pieces_down; /* bodies with trailers */
     struct piece_reader up;
     struct piece_writer down;
@@ -101,6 +102,7 @@ void tunnel_serve(struct tunnel_server_group *g, struct stream *s, unsigned exte
     t->group = g;
     t->s = s;
     t->extensions = extensions;
+    t->connection = g->connection;
     task_init(&t->task, g->loop, server_run);
     s->owner = &t->task;
     buf_init(&t->in, loop_chunks(g->loop), IN_BYTES_MAX);
@@ -155,6 +157,7 @@ static void begin(struct tunnel_server *t, const struct metadata_asked *asked)
 {
     struct exchange *ex = t->ex;
     t->in_pieces_up = asked->in_pieces;
+    ex->connection = t->connection;
     t->state = TS_EXCHANGE;
     count_head(t, 0);
     deadline_clear(&t->deadline);

@@ -22,6 +22,7 @@ struct tunnel_server_group {
     struct task *owner; /* woken when a stream ends; may be NULL */
     nsec head;          /* time for a head; 0 = TUNNEL_HEAD_MS */
     size_t head_bytes;  /* of heads that are not whole, all together */
+    int connection;     /* that the streams given from now on are of: exchange.connection */
     size_t count;       /* streams open */
     struct list open;
 };

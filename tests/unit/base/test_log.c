@@ -68,7 +68,8 @@ TEST(below_the_level_nothing_is_written)
     CHECK(strstr(sink_text(&s), "level=warn msg=\"heard\"") != NULL);
     log_setup(LOG_OFF, LOG_LOGFMT, s.fds[1]);
     log_error("off is off");
-    log_event(LOG_OFF, "off is no level of a line", NULL, 0);
+    struct log_site site = { 0 };
+    log_event(&site, LOG_OFF, "off is no level of a line", NULL, 0);
     CHECK(sink_text(&s)[0] == 0);
     sink_close(&s);
 }

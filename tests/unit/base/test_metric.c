@@ -35,6 +35,58 @@ TEST(a_page_is_the_sum_of_the_sets)
         free(sets[i]);
 }
 
+static const struct metric_desc TIMES[] = {
+    { "wait_seconds", "Waits.", METRIC_HISTOGRAM, "phase=\"a\"" },
+    { "wait_seconds", "Waits.", METRIC_HISTOGRAM, "phase=\"b\"" },
+    { "rare_total", "Rare.", METRIC_SEEN, "kind=\"x\"" },
+    { "all_seconds", "All.", METRIC_HISTOGRAM, NULL },
+};
+
+TEST(a_duration_falls_into_the_first_bucket_whose_bound_it_does_not_pass)
+{
+    CHECK(metric_bucket(0) == 0 && metric_bucket(100 * NSEC_PER_USEC) == 0);
+    CHECK(metric_bucket(100 * NSEC_PER_USEC + 1) == 1 && metric_bucket(200 * NSEC_PER_USEC) == 1);
+    CHECK(metric_bucket(200 * NSEC_PER_USEC + 1) == 2 && metric_bucket(400 * NSEC_PER_USEC) == 2);
+    CHECK(metric_bucket((nsec)52428800 * NSEC_PER_USEC) == METRIC_BUCKETS - 2);
+    CHECK(metric_bucket((nsec)52428800 * NSEC_PER_USEC + 1) == METRIC_BUCKETS - 1);
+    CHECK(metric_bucket(UINT64_MAX) == METRIC_BUCKETS - 1);
+}
+
+TEST(a_histogram_is_cumulative_and_a_series_without_a_sample_is_left_out)
+{
+    struct metric_set *sets[2] = { metric_set_new(TIMES, 4), metric_set_new(TIMES, 4) };
+    struct strb page;
+    metric_observe(sets[0], 1, 150 * NSEC_PER_USEC);
+    metric_observe(sets[1], 1, 90 * NSEC_PER_SEC);
+    strb_init(&page, 100000);
+    metric_page(&page, sets, 2);
+    CHECK(slice_starts(strb_slice(&page),
+                       SLICE("# HELP wait_seconds Waits.\n# TYPE wait_seconds histogram\n"
+                             "wait_seconds_bucket{phase=\"b\",le=\"0.0001\"} 0\n"
+                             "wait_seconds_bucket{phase=\"b\",le=\"0.0002\"} 1\n")));
+    CHECK(strstr(page.p, "wait_seconds_bucket{phase=\"b\",le=\"52.4288\"} 1\n"
+                         "wait_seconds_bucket{phase=\"b\",le=\"+Inf\"} 2\n"
+                         "wait_seconds_sum{phase=\"b\"} 90.000150000\n"
+                         "wait_seconds_count{phase=\"b\"} 2\n") != NULL);
+    CHECK(strstr(page.p, "phase=\"a\"") == NULL && strstr(page.p, "rare_total") == NULL);
+    CHECK(strstr(page.p, "all_seconds_count 0\n") != NULL);
+    metric_add(sets[0], 2, 1);
+    metric_page(&page, sets, 2);
+    CHECK(strstr(page.p, "rare_total{kind=\"x\"} 1\n") != NULL);
+    strb_done(&page);
+    free(sets[0]);
+    free(sets[1]);
+}
+
+TEST(a_label_cannot_break_the_page)
+{
+    struct strb page;
+    strb_init(&page, 100);
+    metric_label(&page, SLICE("a\"b\\c\nd"));
+    CHECK_SLICE(strb_slice(&page), SLICE("a\\\"b\\\\c\\nd"));
+    strb_done(&page);
+}
+
 TEST(a_page_that_does_not_fit_says_so)
 {
     struct metric_set *set = metric_set_new(ROWS, 3);
@@ -46,4 +98,7 @@ TEST(a_page_that_does_not_fit_says_so)
     free(set);
 }
 
-TESTS(RUN(a_page_is_the_sum_of_the_sets), RUN(a_page_that_does_not_fit_says_so))
+TESTS(RUN(a_page_is_the_sum_of_the_sets),
+      RUN(a_duration_falls_into_the_first_bucket_whose_bound_it_does_not_pass),
+      RUN(a_histogram_is_cumulative_and_a_series_without_a_sample_is_left_out),
+      RUN(a_label_cannot_break_the_page), RUN(a_page_that_does_not_fit_says_so))

@@ -318,7 +318,7 @@ static void open_edge(struct lab *l)
     assert_int_equal(link_table_add(w->links, l->link), 0);
     h1_group_init(&w->visitors, l->loop, &l->task, dispatch_route, w);
     w->visitors.head_out = dispatch_head;
-    w->visitors.done = dispatch_done;
+    w->visitors.done = account_done;
 }
 
 static void open_connector(struct lab *l, const char *service)

@@ -1,0 +1,122 @@
+#include "connector/seen.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/err.h"
+
+static const struct metric_family FAMILIES[] = {
+#define FAMILY(id, t, n, labels, h) { .type = t, .name = n, .help = h },
+#include "connector/families.def"
+#undef FAMILY
+};
+
+const struct metric_family *connector_family(enum connector_family id)
+{
+    return &FAMILIES[id];
+}
+
+static void count_refusal(struct seen *s, const char *text)
+{
+    char cut[SEEN_TEXT_BYTES];
+    (void)snprintf(cut, sizeof cut, "%.*s", SEEN_TEXT_BYTES - 1, text);
+    size_t i = 0;
+    while (i < s->refusal_count && strcmp(s->refusals[i].text, cut) != 0)
+        i++;
+    if (i == SEEN_REFUSALS_MAX) {
+        s->other_refusals++;
+        return;
+    }
+    if (i == s->refusal_count)
+        memcpy(s->refusals[s->refusal_count++].text, cut, sizeof cut);
+    s->refusals[i].count++;
+}
+
+void seen_take(struct seen *s, const struct connection_news *n)
+{
+    struct seen_connection *c = &s->connections[n->index];
+    c->edge = n->edge;
+    if (n->state == CONNECTION_SERVING) {
+        struct slice rest = slice_str(n->text), place;
+        if (slice_split(&rest, ' ', &place))
+            (void)snprintf(c->location, sizeof c->location, "%.*s", SLICE_FMT(place));
+    } else if (n->state == CONNECTION_BACKOFF && n->err == ERR_AUTH) {
+        count_refusal(s, n->text);
+    }
+}
+
+/* ---- the page ---- */
+
+static void locations(const struct seen *s, struct strb *to)
+{
+    const struct metric_family *f = connector_family(FAMILY_SERVER_LOCATIONS);
+    bool has_head = false;
+    for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX; i++) {
+        if (s->connections[i].location[0] == 0)
+            continue;
+        if (!has_head)
+            metric_family_head(to, f);
+        has_head = true;
+        strb_fmt(to, "%s{connection_id=\"%u\",edge_location=\"", f->name, i);
+        metric_label(to, slice_str(s->connections[i].location));
+        strb_str(to, "\"} 1\n");
+    }
+}
+
+static void refusal(struct strb *to, const char *text, uint64_t count)
+{
+    strb_fmt(to, "%s{error=\"", connector_family(FAMILY_REGISTER_FAIL)->name);
+    metric_label(to, slice_str(text));
+    strb_fmt(to, "\",rpcName=\"registerConnection\"} %" PRIu64 "\n", count);
+}
+
+static void refusals(const struct seen *s, struct strb *to)
+{
+    if (s->refusal_count == 0)
+        return;
+    metric_family_head(to, connector_family(FAMILY_REGISTER_FAIL));
+    for (size_t i = 0; i < s->refusal_count; i++)
+        refusal(to, s->refusals[i].text, s->refusals[i].count);
+    if (s->other_refusals > 0)
+        refusal(to, "other", s->other_refusals);
+}
+
+static double milliseconds(nsec t)
+{
+    return (double)t / (double)NSEC_PER_MSEC;
+}
+
+static double value_of(const struct quic_stats *q, enum connector_family id)
+{
+    return id == FAMILY_QUIC_SENT_BYTES      ? (double)q->bytes_sent
+           : id == FAMILY_QUIC_RECEIVE_BYTES ? (double)q->bytes_received
+           : id == FAMILY_QUIC_LATEST_RTT    ? milliseconds(q->rtt_latest)
+           : id == FAMILY_QUIC_SMOOTHED_RTT  ? milliseconds(q->rtt_smoothed)
+           : id == FAMILY_QUIC_MIN_RTT       ? milliseconds(q->rtt_min)
+           : id == FAMILY_QUIC_MTU           ? (double)q->mtu
+           : id == FAMILY_QUIC_CWND          ? (double)q->cwnd
+                                             : (double)q->packets_lost;
+}
+
+static void quic_family(const struct seen *s, enum connector_family id, struct strb *to)
+{
+    const struct metric_family *f = connector_family(id);
+    bool has_head = false;
+    for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX; i++) {
+        if (!s->connections[i].is_open)
+            continue;
+        if (!has_head)
+            metric_family_head(to, f);
+        has_head = true;
+        strb_fmt(to, "%s{conn_index=\"%u\"} %.15g\n", f->name, i,
+                 value_of(&s->connections[i].quic, id));
+    }
+}
+
+void seen_page(const struct seen *s, struct strb *to)
+{
+    locations(s, to);
+    refusals(s, to);
+    for (unsigned id = FAMILY_QUIC_SENT_BYTES; id <= FAMILY_QUIC_LOST; id++)
+        quic_family(s, (enum connector_family)id, to);
+}
