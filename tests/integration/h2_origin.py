@@ -127,6 +127,9 @@ class Talk:
             conn.close_connection(last_stream_id=0)
         elif path == "/h1":
             conn.reset_stream(stream, code.HTTP_1_1_REQUIRED)
+        elif path.startswith("/head/"):
+            size = int(path.split("/")[2])
+            self.send(stream, b"head", [("x-long", "~" * min(30000, size - at)) for at in range(0, size, 30000)])
         elif path == "/upper":
             self.send(stream, b"x", [("bad name", "x")])
         else:

@@ -1,8 +1,12 @@
 """How large the head of a message may be: 100 KiB, or what --max-header-bytes says, at the edge and at the connector."""
+import socket
+
 import pytest
 
 from conftest import Edge, LOOPBACK, Program, hostname_of, quick_command, until
-from scripted import Scripted, fields
+from h2_origin import H2Origin
+from ruled import Ruled, certificates
+from scripted import Scripted, Talk, fields
 from test_semantics import Site, answer_ok, head_of, status_of
 
 
@@ -39,7 +43,7 @@ def head_of_size(start, size):
         n = min(left, 30000)
         if 0 < left - n < 100:  # no line would be that short
             n -= 200
-        lines.append("X-Long: " + "v" * (n - 2 - 8))
+        lines.append("X-Long: " + "~" * (n - 2 - 8))
     head = "".join(line + "\r\n" for line in lines) + "\r\n"
     assert len(head) == size
     return head.encode()
@@ -58,12 +62,12 @@ def test_a_request_has_a_head_of_that_size_at_most(site, over):
     visitor = site.visit()
     visitor.say(head)
     assert status_of(head_of(visitor)) == (431 if over else 200)
-    assert seen == ([] if over else [head.count(b"v")])
+    assert seen == ([] if over else [head.count(b"~")])
 
 
 def test_a_head_that_never_ends_is_refused_at_its_size(site):
     visitor = site.visit()
-    visitor.say(f"GET / HTTP/1.1\r\nHost: {site.host}\r\nX-Long: ".encode() + b"v" * site.up)
+    visitor.say(f"GET / HTTP/1.1\r\nHost: {site.host}\r\nX-Long: ".encode() + b"~" * site.up)
     assert status_of(head_of(visitor)) == 431
 
 
@@ -82,4 +86,29 @@ def test_a_response_has_a_head_of_that_size_at_most(site, over):
         site.connector.wait_for("the head is too large")
     else:
         assert status_of(got) == 200 and visitor.exactly(2) == b"ok"
-        assert sum(len(v) for v in fields(got)["x-long"]) == head.count(b"v")
+        assert sum(len(v) for v in fields(got)["x-long"]) == head.count(b"~")
+
+
+def test_a_response_over_http2_has_a_head_of_that_size_at_most(tmp_path):
+    """Counted as HTTP/2 does, 32 bytes for each line besides its text."""
+    certificates(tmp_path)
+    origin = H2Origin(tmp_path / "server.pem", tmp_path / "server-key.pem")
+    rules = f"""
+ingress:
+  - hostname: HOST
+    service: https://localhost:{origin.port}
+    originRequest: {{http2Origin: true, caPool: {tmp_path}/ca.pem}}
+  - service: http_status:404
+"""
+    site = Ruled(tmp_path, rules, env={"ADIT_MAX_HEADER_BYTES": "150000"})
+    try:
+        most = 150_000 - len(":status" + "200") - 32 - 5 * (len("x-long") + 32)
+        for path, status, size in ((f"/head/{most}", 200, most), (f"/head/{most + 1}", 502, 0), ("/fine", 200, 0)):
+            visitor = Talk(socket.create_connection(("127.0.0.1", site.edge.port("http")), timeout=60))
+            visitor.say(f"GET {path} HTTP/1.1\r\nHost: {site.host}\r\n\r\n".encode())
+            head = head_of(visitor)
+            assert (status_of(head), sum(len(v) for v in fields(head).get("x-long", []))) == (status, size)
+            visitor.s.close()
+    finally:
+        site.stop()
+        origin.stop()
