@@ -18,6 +18,17 @@ static int answer_nothing(struct exchange *ex)
     return page_respond_bytes(ex, 404, "text/plain; charset=utf-8", SLICE("404 page not found\n"));
 }
 
+/* Takes the text. */
+static int respond_long(struct exchange *ex, const char *media_type, struct strb *page)
+{
+    size_t n = page->n;
+    int err = page->err;
+    char *text = strb_take(page);
+    if (text == NULL)
+        return err < 0 ? err : ERR_NOMEM;
+    return long_text_respond(ex, media_type, text, n);
+}
+
 static int answer_ready(struct local_http *h, struct exchange *ex)
 {
     char text[160];
@@ -44,12 +55,7 @@ static int answer_metrics(struct local_http *h, struct exchange *ex)
     }
     metric_process_page(&page,
                         "goversion=\"\",revision=\"\",type=\"\",version=\"" ADIT_VERSION "\"");
-    int r = page.err;
-    if (r == 0)
-        r = page_respond_bytes(ex, 200, "text/plain; version=0.0.4; charset=utf-8",
-                               strb_slice(&page));
-    strb_done(&page);
-    return r;
+    return respond_long(ex, "text/plain; version=0.0.4; charset=utf-8", &page);
 }
 
 static int answer_quick(struct local_http *h, struct exchange *ex)
@@ -67,12 +73,7 @@ static int answer_configuration(struct local_http *h, struct exchange *ex)
     strb_init(&json, CONFIGURATION_BYTES_MAX);
     if (h->connector != NULL)
         connector_configuration(h->connector, &json);
-    size_t n = json.n;
-    int err = json.err;
-    char *text = strb_take(&json);
-    if (text == NULL)
-        return err < 0 ? err : ERR_NOMEM;
-    return long_text_respond(ex, "text/plain; charset=utf-8", text, n);
+    return respond_long(ex, "text/plain; charset=utf-8", &json);
 }
 
 static int answer_diag(struct local_http *h, struct exchange *ex, struct slice what)

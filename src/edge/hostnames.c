@@ -85,10 +85,8 @@ static struct name *name_make(struct hostnames *h, struct slice text)
     struct map_node *node = map_get(&h->names, text);
     if (node != NULL)
         return container_of(node, struct name, node);
-    if (h->names.count >= h->max) {
-        atomic_store_explicit(&h->is_full, true, memory_order_relaxed);
+    if (h->names.count >= h->max)
         return NULL;
-    }
     struct name *n = calloc(1, sizeof *n + text.n + 1);
     if (n == NULL)
         return NULL;
@@ -132,8 +130,10 @@ struct hostname_series *hostname_view_get(struct hostname_view *v, struct slice 
     if (n != NULL)
         list_push_back(&n->series, &s->in_name);
     (void)pthread_mutex_unlock(&v->all->lock);
-    if (n == NULL)
+    if (n == NULL) {
         s->counted = v->other; /* so that the next request need not take the lock */
+        atomic_store_explicit(&v->all->is_full, true, memory_order_relaxed);
+    }
     return s->counted;
 }
 

@@ -171,9 +171,6 @@ int page_respond_bytes(struct exchange *ex, unsigned status, const char *media_t
         e = fields_add(&r->fields, SLICE("Cache-Control"), SLICE("no-store"));
     bool has_body = !slice_eq(ex->request.method, SLICE("HEAD")) && body.n > 0;
     if (e == 0 && has_body) {
-        /* Answers of our own are whole, and bounded by who makes them. */
-        if (body.n > ex->down.held.max)
-            ex->down.held.max = body.n;
         e = buf_put(&ex->down.held, body);
         ex->down.total += body.n;
     }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "crypto/random.h"
 #include "http/date.h"
+#include "http/long_text.h"
 #include "http/page.h"
 
 #define SWEEP_NSEC_MAX  (15 * NSEC_PER_SEC)
@@ -162,13 +163,13 @@ static void route_metrics(struct edge_control *control, struct exchange *ex)
     strb_init(&page, METRICS_BYTES_MAX);
     edge_metrics(control->edge, &page);
     metric_process_page(&page, "version=\"" ADIT_VERSION "\"");
-    int r = page.err;
-    if (r == 0)
-        r = page_respond_bytes(ex, 200, "text/plain; version=0.0.4; charset=utf-8",
-                               strb_slice(&page));
+    size_t n = page.n;
+    char *text = strb_take(&page);
+    int r = text != NULL
+                ? long_text_respond(ex, "text/plain; version=0.0.4; charset=utf-8", text, n)
+                : ERR_LIMIT;
     if (r < 0)
         exchange_fail(ex, r, HOP_EDGE, "the page could not be written");
-    strb_done(&page);
 }
 
 /* The quick-tunnel service asks for no token, and any page that a browser on this machine shows can

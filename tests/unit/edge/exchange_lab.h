@@ -311,6 +311,8 @@ static void open_edge(struct lab *l)
     w->loop = l->loop;
     w->links = link_table_new();
     w->metrics = metric_set_new(METRICS, EDGE_METRICS_COUNT);
+    l->edge.hostnames = hostnames_new(10);
+    w->hostnames = hostname_view_new(l->edge.hostnames);
     w->snapshot = snapshot_new();
     assert_int_equal(snapshot_add(w->snapshot, SLICE(HOST), &tunnel), 0);
     l->link = link_new(LINK_ID(0, 7), 0, loop_mailbox(l->loop));
@@ -384,6 +386,8 @@ static void lab_close(struct lab *l, void **state_)
     link_unref(l->link);
     snapshot_unref(w->snapshot);
     free(w->metrics);
+    hostname_view_free(w->hostnames);
+    hostnames_free(l->edge.hostnames);
     free(metrics);
     ingress_unref(l->ingress);
     task_done(&l->task);
