@@ -82,6 +82,8 @@ static void request_of_flags(const struct cli *c, struct origin_request *r)
     r->no_chunked = c->o.no_chunked;
     r->connect_timeout = (int64_t)c->o.connect_timeout;
     r->tls_timeout = (int64_t)c->o.tls_timeout;
+    r->response_timeout = (int64_t)c->o.response_timeout;
+    r->idle_timeout = (int64_t)c->o.idle_timeout;
     r->tcp_keepalive = (int64_t)c->o.tcp_keepalive;
     r->no_happy_eyeballs = c->o.no_happy_eyeballs;
     r->keepalive_connections = c->o.keepalive_connections;

@@ -1,5 +1,6 @@
 """Every way in which a request can fail: its status, its code, the hop, the page in three forms, the line in the log and the metric, with
 both connectors and origins that are really broken in that way."""
+import concurrent.futures
 import contextlib
 import datetime
 import ipaddress
@@ -75,6 +76,8 @@ class Origins:
         self.listen("plain", lambda sock: self.reply(sock, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
         self.listen("silent", lambda sock: self.over.wait(60))
         self.listen("mute", lambda sock: (sock.recv(65536), self.over.wait(60)))
+        self.has_patient, self.may_answer = threading.Event(), threading.Event()
+        self.listen("patient", self.answer_late)
         self.listen("closing", lambda sock: sock.recv(65536))
         self.listen("garbage", lambda sock: self.reply(sock, b"SSH-2.0-OpenSSH_9.2\r\n"))
         self.listen("lengths", lambda sock: self.reply(sock, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"))
@@ -110,6 +113,12 @@ class Origins:
         sock.recv(65536)
         sock.sendall(data)
 
+    def answer_late(self, sock):
+        sock.recv(65536)
+        self.has_patient.set()
+        self.may_answer.wait(60)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
     @staticmethod
     def free_port():
         with socket.socket() as sock:
@@ -144,7 +153,7 @@ def rules(origins, kind):
         "refused": ("http", origins.refused, ""), "full": ("http", origins.full, "connectTimeout: 300ms"),
         "tls-silent": ("https", p["silent"], "tlsTimeout: 300ms"), "tls-plain": ("https", p["plain"], ""),
         **{name: ("https", p[name], f"caPool: {origins.ca}") for name in p if name.startswith("tls-")},
-        **{name: ("http", p[name], "") for name in ("closing", "garbage", "lengths", "cut", "cut-chunks", "partial")},
+        **{name: ("http", p[name], "") for name in ("closing", "garbage", "lengths", "cut", "cut-chunks", "partial", "patient")},
         **{name: ("http", p[name], "") for name in p if name.startswith("bad-")}, **more,
     }
     text = "ingress:\n"
@@ -169,11 +178,11 @@ def site(request, tmp_path_factory, origins):
     site.stop()
 
 
-def ask(site, path, accept="application/json", host=None, method="GET"):
+def ask(site, path, accept="application/json", host=None, method="GET", more=""):
     """Status, fields and body; a response that was cut off has None as body."""
     host_, _, port = site.edge.addresses["http"].rpartition(":")
     with socket.create_connection((host_, int(port)), 30) as sock:
-        sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host or site.host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode())
+        sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host or site.host}\r\nAccept: {accept}\r\nConnection: close\r\n{more}\r\n".encode())
         data, is_reset = b"", False
         try:
             while piece := sock.recv(65536):
@@ -267,10 +276,36 @@ def test_an_origin_that_stops_in_mid_answer_is_given_up(site):
     until(lambda: "failure=origin_idle_timeout" in site.connector.text(), "the line in the connector's log")
 
 
+def test_an_origin_without_a_limit_may_take_its_time(site, origins):
+    """Long polling: it is silent for longer than a rule with a limit would wait, which is seen beside it."""
+    origins.has_patient.clear()
+    origins.may_answer.clear()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, site, "/patient")
+        assert origins.has_patient.wait(60)
+        if site.kind == "adit":
+            assert ask(site, "/mute")[0] == 504
+        assert not waiting.done()
+        origins.may_answer.set()
+        status, _, body = waiting.result(60)
+    assert (status, body) == (200, b"ok")
+
+
 def test_what_the_edge_fails_by_itself(site):
     status, _, body = ask(site, "/", host="nobody.localhost")
     page = json.loads(body)
     assert (status, page["code"], page["hop"]) == (404, 1001, "edge") and "nobody.localhost" in page["text"]
+    before = edge_failures(site)
+    asked = urllib.request.Request(f"http://{site.edge.addresses['local']}/tunnel", data=b"")
+    deserted = json.loads(urllib.request.urlopen(asked, timeout=20).read())["result"]["hostname"]
+    status, _, body = ask(site, "/", host=deserted)
+    page = json.loads(body)
+    assert (status, page["code"], page["hop"]) == (530, 1033, "tunnel") and page["next"]
+    status, _, body = ask(site, "/", more="CDN-Loop: adit; loops=99\r\n")
+    page = json.loads(body)
+    assert (status, page["code"], page["hop"]) == (508, 1036, "origin") and page["next"]
+    for reason in (("no_link", "tunnel"), ("loop", "origin")):
+        assert edge_failures(site)[reason] == before[reason] + 1
 
 
 REFUSED = [

@@ -59,6 +59,15 @@ def whole(service="http://localhost:1", **request):
 
 
 URL = ("--url", "http://localhost:1")
+# What the reference does not have, and shows nothing of.
+OURS = [("proxy-response-timeout", "ADIT_PROXY_RESPONSE_TIMEOUT", "3s", "responseTimeout", 3),
+        ("proxy-idle-timeout", "ADIT_PROXY_IDLE_TIMEOUT", "1500ms", "idleTimeout", 1.5)]
+
+
+def test_the_limits_that_are_ours_have_flags_and_variables(tmp_path):
+    want = whole(**{key: value for *_, key, value in OURS})
+    assert config_of("adit", tmp_path, *URL, *[f"--{flag}={value}" for flag, _, value, _, _ in OURS]) == want
+    assert config_of("adit", tmp_path, *URL, **{name: value for _, name, value, _, _ in OURS}) == want
 
 
 @pytest.mark.parametrize("kind", KINDS)
