@@ -4,12 +4,12 @@
 
 #include "test.h"
 
-static void has(struct hostnames *h, const char *line, bool is_wanted)
+static void has(void **state_, struct hostnames *h, const char *line, bool is_wanted)
 {
     struct strb page;
     strb_init(&page, 1024 * 1024);
     hostnames_page(h, &page);
-    assert_true(page.err == 0);
+    CHECK(page.err == 0);
     if ((strstr(page.p, line) != NULL) != is_wanted)
         fail_msg("%s %s in %s", line, is_wanted ? "is not" : "is", page.p);
     strb_done(&page);
@@ -29,13 +29,13 @@ TEST(the_workers_counts_of_a_hostname_are_summed)
     ask(b, "*.example.com");
     ask(a, "");
     metric_hist_add(&hostname_view_get(a, SLICE("x.localhost"))->latency, 150 * NSEC_PER_USEC);
-    has(h, "requests_total{hostname=\"x.localhost\",class=\"2xx\"} 2\n", true);
-    has(h, "requests_total{hostname=\"*.example.com\",class=\"2xx\"} 1\n", true);
-    has(h, "requests_total{hostname=\"other\",class=\"2xx\"} 1\n", true);
-    has(h, "latency_seconds_bucket{hostname=\"x.localhost\",le=\"0.0002\"} 1\n", true);
-    has(h, "latency_seconds_sum{hostname=\"x.localhost\"} 0.000150000\n", true);
+    has(state_, h, "requests_total{hostname=\"x.localhost\",class=\"2xx\"} 2\n", true);
+    has(state_, h, "requests_total{hostname=\"*.example.com\",class=\"2xx\"} 1\n", true);
+    has(state_, h, "requests_total{hostname=\"other\",class=\"2xx\"} 1\n", true);
+    has(state_, h, "latency_seconds_bucket{hostname=\"x.localhost\",le=\"0.0002\"} 1\n", true);
+    has(state_, h, "latency_seconds_sum{hostname=\"x.localhost\"} 0.000150000\n", true);
     hostname_view_free(a);
-    has(h, "requests_total{hostname=\"x.localhost\",class=\"2xx\"} 1\n", true);
+    has(state_, h, "requests_total{hostname=\"x.localhost\",class=\"2xx\"} 1\n", true);
     hostname_view_free(b);
     hostnames_free(h);
 }
@@ -50,9 +50,9 @@ TEST(what_is_past_the_bound_is_other_for_every_worker)
         ask(a, name);
         ask(b, name);
     }
-    has(h, "requests_total{hostname=\"h2.localhost\",class=\"2xx\"} 2\n", true);
-    has(h, "h3.localhost", false);
-    has(h, "requests_total{hostname=\"other\",class=\"2xx\"} 194\n", true);
+    has(state_, h, "requests_total{hostname=\"h2.localhost\",class=\"2xx\"} 2\n", true);
+    has(state_, h, "h3.localhost", false);
+    has(state_, h, "requests_total{hostname=\"other\",class=\"2xx\"} 194\n", true);
     hostname_view_free(a);
     hostname_view_free(b);
     hostnames_free(h);
@@ -68,14 +68,14 @@ TEST(a_full_table_gives_the_places_of_routes_that_went_to_new_ones)
     ask(v, "old.localhost");
     metric_bump(&hostname_view_get(v, SLICE("busy.localhost"))->in_flight, 1);
     hostname_view_prune(v, s); /* nobody has asked for more room yet */
-    has(h, "old.localhost", true);
+    has(state_, h, "old.localhost", true);
     ask(v, "new.localhost");
-    has(h, "new.localhost", false);
+    has(state_, h, "new.localhost", false);
     hostname_view_prune(v, s);
-    has(h, "old.localhost", false);
-    has(h, "busy.localhost", true);
+    has(state_, h, "old.localhost", false);
+    has(state_, h, "busy.localhost", true);
     ask(v, "new.localhost");
-    has(h, "requests_total{hostname=\"new.localhost\",class=\"2xx\"} 1\n", true);
+    has(state_, h, "requests_total{hostname=\"new.localhost\",class=\"2xx\"} 1\n", true);
     hostname_view_free(v);
     hostnames_free(h);
     snapshot_unref(s);
