@@ -50,7 +50,7 @@ def lone(request, tmp_path_factory, origin):
 
 def counts(edge):
     page = urllib.request.urlopen(f"http://{edge.addresses['local']}/metrics", timeout=30).read().decode()
-    return {name: int(value) for name, value in (line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))}
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))}
 
 
 def all_at_once(edge, one):
