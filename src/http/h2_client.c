@@ -190,12 +190,14 @@ static int take_down(struct h2_client *c)
     size_t room = body_room(&ex->down);
     if (room == 0)
         return ERR_AGAIN;
-    int r = stream_read(h2_stream_body(c->s), &c->in, room);
+    /* What was read and found no place comes before anything else, the end above all. */
+    int r = buf_is_empty(&c->in) ? stream_read(h2_stream_body(c->s), &c->in, room) : 0;
     if (r == ERR_EOF)
         return take_end(c);
     if (r < 0)
         return r;
-    (void)body_put(&ex->down, &c->in, SIZE_MAX);
+    if (body_put(&ex->down, &c->in, SIZE_MAX) == 0 && body_is_stuck(&ex->down, &c->in))
+        return ERR_NOMEM;
     exchange_wake_left(ex);
     return 0;
 }

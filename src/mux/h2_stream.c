@@ -183,7 +183,9 @@ static int h2_read(struct stream *base, struct buf *to, size_t max)
         nghttp2_session_consume_stream(s->conn->ng, s->id, n) == 0 &&
         nghttp2_session_want_write(s->conn->ng))
         task_wake(&s->conn->send);
-    return n > 0 || max == 0 ? 0 : ERR_AGAIN;
+    if (n > 0 || max == 0)
+        return 0;
+    return buf_is_stuck(to, &s->in) ? ERR_NOMEM : ERR_AGAIN;
 }
 
 static int h2_write(struct stream *base, struct buf *from)
@@ -196,6 +198,8 @@ static int h2_write(struct stream *base, struct buf *from)
     assert(s->is_head_sent);
     if (buf_move(&s->unsent, from, SIZE_MAX) > 0)
         resume(s);
+    else if (buf_is_stuck(&s->unsent, from))
+        return ERR_NOMEM;
     s->is_full = !buf_is_empty(from);
     return s->is_full ? ERR_AGAIN : 0;
 }
