@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from conftest import until
+from conftest import need, until
 from ruled import Ruled, bound
 
 SECOND = datetime.timedelta(seconds=1)
@@ -173,6 +173,7 @@ def origins(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["adit", "cloudflared"])
 def site(request, tmp_path_factory, origins):
+    need(request.param)
     site = Ruled(tmp_path_factory.mktemp("failures"), rules(origins, request.param), request.param)
     yield site
     site.stop()
