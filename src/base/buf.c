@@ -148,7 +148,8 @@ size_t buf_reserve_iov(struct buf *b, size_t want, bool is_little, struct iovec 
     bool is_rest_used = false;
     if (want > buf_room(b))
         want = buf_room(b);
-    if (want > 0 && count_max > 0 && at_hand > 0) {
+    b->is_tail_reserved = want > 0 && count_max > 0 && at_hand > 0;
+    if (b->is_tail_reserved) {
         struct seg *s = last(b);
         at_hand = at_hand < want ? at_hand : want;
         iov[count++] = (struct iovec){ .iov_base = s->p + s->n, .iov_len = at_hand };
@@ -174,8 +175,9 @@ void buf_commit_iov(struct buf *b, size_t n)
     uint32_t at = b->count;
     while (at > 0 && buf_seg(b, at - 1)->n == 0)
         at--;
-    /* The one before them had its room filled first. */
-    if (at > 0 && tail_room(buf_seg(b, at - 1)) > 0)
+    /* The one before them had its room filled first. Whether it has room is not asked anew: another
+     * thread may have let go of its chunk meanwhile. */
+    if (b->is_tail_reserved)
         at--;
     b->len += n;
     for (; n > 0; at++) {

@@ -20,6 +20,7 @@ struct seg {
 struct buf {
     struct seg *segs; /* ring of `cap` (a power of two); points at `few` while that is enough */
     uint32_t head, count, cap;
+    bool is_tail_reserved; /* the first vector of buf_reserve_iov is the last segment's room */
     size_t len, max;
     struct chunk_pool *pool;
     struct seg few[BUF_SEGS_INLINE];

@@ -195,9 +195,3 @@ size_t chunk_pool_used(struct chunk_pool *pool)
     bool is_rest_idle = pool->rest != NULL && atomic_load(&pool->rest->refs) == 1;
     return pool->made - pool->count_small - pool->count_large - (is_rest_idle ? 1 : 0);
 }
-
-size_t chunk_pool_made(struct chunk_pool *pool);
-size_t chunk_pool_made(struct chunk_pool *pool)
-{
-    return pool->made;
-}

@@ -147,6 +147,27 @@ TEST(small_reads_share_a_large_chunk)
     chunk_pool_free(pool);
 }
 
+/* Another worker lets go of a chunk while a read is under way. */
+TEST(a_chunk_that_is_let_go_during_a_read_changes_nothing)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf reader, other;
+    struct iovec iov[4];
+    char got[8];
+    buf_init(&reader, pool, 1 << 20);
+    buf_init(&other, pool, 1 << 20);
+    CHECK_OK(buf_put(&reader, SLICE("abcd")));
+    CHECK(buf_move(&other, &reader, 2) == 2); /* both refer to the chunk now */
+    CHECK(buf_reserve_iov(&reader, 1000, true, iov, 4) > 0);
+    buf_done(&other);
+    memcpy(iov[0].iov_base, "efgh", 4);
+    buf_commit_iov(&reader, 4);
+    CHECK(buf_len(&reader) == 6 && buf_copy(&reader, 0, got, 6) == 6);
+    CHECK(memcmp(got, "cdefgh", 6) == 0);
+    buf_done(&reader);
+    chunk_pool_free(pool);
+}
+
 TEST(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back)
 {
     struct chunk_pool *pool = chunk_pool_new();
@@ -203,5 +224,6 @@ TESTS(RUN(bytes_come_out_in_the_order_they_went_in), RUN(a_put_past_the_bound_ch
       RUN(a_move_shares_chunks_and_keeps_what_did_not_fit),
       RUN(a_part_that_is_shared_outlives_where_it_came_from),
       RUN(neighbouring_pieces_of_one_chunk_join_again), RUN(small_reads_share_a_large_chunk),
+      RUN(a_chunk_that_is_let_go_during_a_read_changes_nothing),
       RUN(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back),
       RUN(a_chunk_outlives_its_pool), RUN(an_arena_is_bounded_and_undoes_last_first))
