@@ -161,7 +161,8 @@ def test_the_connector_counts_what_it_serves(observed):
     assert value(one.metrics, "cloudflared_tunnel_total_requests_total") == 2
     assert value(one.metrics, "adit_connector_origin_seconds_count", phase="first_byte") == 2
     assert value(one.metrics, "cloudflared_tunnel_server_locations", connection_id="0", edge_location="ADT") == 1
-    assert value(one.metrics, "quic_client_receive_bytes_total", conn_index="0") > before
+    # The requests may have come over another connection; this one is kept alive all the same.
+    until(lambda: value(one.metrics, "quic_client_receive_bytes_total", conn_index="0") > before, "bytes on the first connection")
     assert value(one.metrics, "process_resident_memory_bytes") > 1_000_000
     assert value(one.metrics, "process_open_fds") > 5 and value(one.metrics, "build_info", version="0.1.0") == 1
 
