@@ -74,8 +74,11 @@
     65536 /* that an edge may have open on one connection: so many websockets; option */
 #define TUNNEL_CONNECTOR_STREAMS_MAX                                                               \
     1024 /* that a connector may have open: one for control, and for ends of UDP sessions */
-#define TUNNEL_CONNECTIONS_MAX 32  /* of one connector */
-#define TUNNEL_LINKS_MAX       256 /* of one tunnel at one edge: 64 replicas of four */
+#define TUNNEL_H2_STREAM_WINDOW_BYTES (1024 * 1024) /* the reference's; both ends */
+#define TUNNEL_H2_CONN_WINDOW_BYTES   (16 * 1024 * 1024)
+#define TUNNEL_H2_HEAD_BYTES_MAX      (2 * TUNNEL_HEAD_BYTES_MAX) /* base64 takes a third more */
+#define TUNNEL_CONNECTIONS_MAX        32                          /* of one connector */
+#define TUNNEL_LINKS_MAX              256 /* of one tunnel at one edge: 64 replicas of four */
 
 /* Visitors */
 #define VISITOR_CERTS_MAX                                                                          \

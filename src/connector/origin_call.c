@@ -67,7 +67,7 @@ static void fail(struct origin_call *c, int err, const char *what)
 static int begin_h2(struct origin_call *c, struct h2_conn *conn)
 {
     c->ex->at.linked = loop_now(c->ex->loop);
-    int r = h2_client_init(&c->talk.h2, c->ex, conn, &c->task);
+    int r = h2_client_init(&c->talk.h2, c->ex, conn, &c->task, NULL);
     if (r == 0)
         c->talk.protocol = ORIGIN_TALK_H2;
     return r;

@@ -1,7 +1,9 @@
-/* A stream that came from another worker, joined to a stream of one of our links: two pumps. */
+/* A stream that came from another worker, for one of our links. To one over QUIC it is joined as it
+ * is, by two pumps; to one over HTTP/2 it is read as an exchange, which is carried there. */
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "edge/attempt.h"
 #include "edge/edge_int.h"
 
 /* On its way to the link's worker. */
@@ -103,12 +105,80 @@ void bridge_drop(void *ctx)
     free(ctx);
 }
 
+/* ---- to a link over HTTP/2 ---- */
+
+/* The right side of an exchange that came from another worker: one attempt, whose failure is told
+ * there, where another may follow. Lives in the exchange's arena. */
+struct carried {
+    struct task task;
+    struct exchange *ex;
+    struct attempt attempt;
+};
+
+static void carried_end(struct carried *c)
+{
+    struct exchange *ex = c->ex;
+    attempt_end(&c->attempt);
+    task_done(&c->task);
+    exchange_leave(ex, EX_RIGHT);
+}
+
+static void carried_run(struct task *t)
+{
+    struct carried *c = container_of(t, struct carried, task);
+    struct exchange *ex = c->ex;
+    if (exchange_has_failed(ex) || exchange_has_left(ex, EX_LEFT)) {
+        carried_end(c);
+        return;
+    }
+    int r = attempt_run(&c->attempt);
+    if (r == ERR_AGAIN)
+        return;
+    if (r == ERR_ORIGIN)
+        exchange_fail_as(ex, attempt_failure(&c->attempt), ERR_ORIGIN, attempt_cause(&c->attempt));
+    else if (r < 0)
+        exchange_fail(ex, r, HOP_TUNNEL, NULL);
+    carried_end(c);
+}
+
+void bridge_route(void *ctx, struct exchange *ex, enum connect_type type)
+{
+    struct edge_worker *w = ctx;
+    struct carried *c = arena_alloc(&ex->arena, sizeof *c);
+    struct session *s = session_find(w, LINK_ID(w->index, (uint64_t)ex->connection));
+    (void)type;
+    if (c == NULL || s == NULL) {
+        exchange_fail(ex, s == NULL ? ERR_CLOSED : ERR_NOMEM, HOP_TUNNEL, NULL);
+        return;
+    }
+    c->ex = ex;
+    task_init(&c->task, w->loop, carried_run);
+    int r = attempt_start(&c->attempt, w, session_link(s), ex, &c->task);
+    if (r < 0) {
+        task_done(&c->task);
+        exchange_fail(ex, r, HOP_TUNNEL, NULL);
+        return;
+    }
+    exchange_attach(ex, &c->task);
+    task_wake(&c->task);
+}
+
+/* ---- both ---- */
+
 void bridge_accept(void *ctx, struct loop *loop, struct stream *far_end)
 {
     struct bridge_request *request = ctx;
-    struct session *session = session_find(request->worker, request->link);
-    struct bridge *b = session != NULL ? calloc(1, sizeof *b) : NULL;
+    struct edge_worker *w = request->worker;
+    struct session *session = session_find(w, request->link);
+    bool is_h2 = session != NULL && session_link(session)->is_h2;
+    if (is_h2) {
+        w->bridged.connection = (int)LINK_SERIAL(request->link);
+        tunnel_serve(&w->bridged, far_end, EXTENSIONS_ALL);
+    }
+    struct bridge *b = session != NULL && !is_h2 ? calloc(1, sizeof *b) : NULL;
     free(request);
+    if (is_h2)
+        return;
     if (b == NULL) {
         stream_abort(far_end, ERR_CLOSED);
         stream_release(far_end);
@@ -120,7 +190,10 @@ void bridge_accept(void *ctx, struct loop *loop, struct stream *far_end)
     far_end->owner = &b->task;
     buf_init(&b->up, loop_chunks(loop), READ_STEP_BYTES);
     buf_init(&b->down, loop_chunks(loop), READ_STEP_BYTES);
-    int r = session_open_stream(session, &b->task, &b->link);
+    struct carrier *carrier;
+    int r = session_carrier(session, &carrier);
+    if (r == 0)
+        r = quic_conn_open(carrier->quic, &b->task, &b->link);
     if (r < 0)
         bridge_end(b, r);
     else

@@ -2,20 +2,18 @@
  * exchange's right side; what it carries, tunnel/client.h knows. */
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/attempt.h"
 #include "edge/edge_int.h"
 #include "edge/forward.h"
 #include "http/method.h"
 #include "http/page.h"
-#include "tunnel/client.h"
-#include "tunnel/metadata.h"
 
 struct dispatch {
     struct task task;
     struct edge_worker *worker;
     struct exchange *ex;
     struct asked asked;
-    struct link *link; /* counted, while an attempt is under way */
-    struct tunnel_client client;
+    struct attempt attempt;
     struct link_tried tried;
     bool was_reset; /* by the connector, in the last attempt */
 };
@@ -39,43 +37,10 @@ static void answer_no_route(struct exchange *ex, const char *hostname)
            arena_fmt(&ex->arena, "This edge has no route for \"%s\".", hostname));
 }
 
-/* The text without the reference's preface, which the page's own title says better. */
-static const char *cause_of(const struct tunnel_client *c)
-{
-    struct slice text = slice_str(c->cause);
-    return slice_starts(text, SLICE(TUNNEL_UNREACHABLE)) ? c->cause + strlen(TUNNEL_UNREACHABLE)
-                                                         : c->cause;
-}
-
 /* ---- one attempt ---- */
 
-static void attempt_end(struct dispatch *d)
-{
-    tunnel_client_done(&d->client);
-    if (d->link != NULL)
-        atomic_fetch_sub_explicit(&d->link->in_flight, 1, memory_order_relaxed);
-    link_unref(d->link);
-    d->link = NULL;
-}
-
-static int open_stream(struct dispatch *d, struct stream **ret)
-{
-    struct edge_worker *w = d->worker;
-    if (d->link->worker == w->index) {
-        struct session *s = session_find(w, d->link->id);
-        return s != NULL ? session_open_stream(s, &d->task, ret) : ERR_CLOSED;
-    }
-    struct bridge_request *request =
-        bridge_request_new(&w->edge->workers[d->link->worker], d->link->id);
-    if (request == NULL)
-        return ERR_NOMEM;
-    metric_add(w->metrics, EDGE_crossed, 1);
-    return cross_open(w->loop, &d->task, d->link->mailbox, w->edge->workers[d->link->worker].loop,
-                      bridge_accept, bridge_drop, request, ret);
-}
-
 /* Picks a link and starts on it: 0, ERR_NOLINK when there is none left. */
-static int attempt_start(struct dispatch *d)
+static int begin(struct dispatch *d)
 {
     struct edge_worker *w = d->worker;
     for (;;) {
@@ -89,24 +54,18 @@ static int attempt_start(struct dispatch *d)
         d->asked.index = l->index;
         d->asked.links = d->tried.count;
         d->asked.is_linked = true;
-        d->link = link_ref(l);
-        atomic_fetch_add_explicit(&l->in_flight, 1, memory_order_relaxed);
-        struct stream *s;
-        int r = open_stream(d, &s);
-        if (r == 0)
-            r = tunnel_client_init(&d->client, d->ex, s, l->extensions);
+        int r = attempt_start(&d->attempt, w, l, d->ex, &d->task);
         if (r == 0) {
             d->ex->at.linked = loop_now(w->loop);
             return 0;
         }
         log_debug("link could not take an exchange", LSTR("connection", l->connection), LERR(r));
-        attempt_end(d);
     }
 }
 
 static bool may_repeat(const struct dispatch *d, int why)
 {
-    return err_repeats(why) && tunnel_client_is_fresh(&d->client) &&
+    return err_repeats(why) && attempt_is_fresh(&d->attempt) &&
            method_is_idempotent(d->ex->request.method);
 }
 
@@ -115,7 +74,7 @@ static bool may_repeat(const struct dispatch *d, int why)
 static void leave(struct dispatch *d)
 {
     struct exchange *ex = d->ex;
-    attempt_end(d);
+    attempt_end(&d->attempt);
     task_done(&d->task);
     exchange_leave(ex, EX_RIGHT); /* d lives in the exchange's arena: not to be touched any more */
 }
@@ -124,9 +83,9 @@ static void leave(struct dispatch *d)
  * may be lost with that; when its connection is lost, the link goes too. */
 static void note_reset(struct dispatch *d, int why)
 {
-    if (d->link != NULL)
+    if (d->attempt.link != NULL)
         d->was_reset = (why == ERR_RESET || why == ERR_CUT || why == ERR_EOF) &&
-                       link_table_find(d->worker->links, d->link->id) != NULL;
+                       link_table_find(d->worker->links, d->attempt.link->id) != NULL;
 }
 
 static void fail(struct dispatch *d, int why)
@@ -140,7 +99,7 @@ static void fail(struct dispatch *d, int why)
         answer(ex, FAILURE_NO_LINK,
                "The hostname is known, but no connector of its tunnel is connected to this edge.");
     else if (why == ERR_ORIGIN)
-        answer(ex, d->client.failure, cause_of(&d->client));
+        answer(ex, attempt_failure(&d->attempt), attempt_cause(&d->attempt));
     else if (d->was_reset)
         answer(ex, FAILURE_ORIGIN_CUT, "The connector ended the request without an answer.");
     else
@@ -157,24 +116,24 @@ static void dispatch_run(struct task *t)
     }
     forward_trailers(d->ex);
     for (;;) {
-        int r = d->link != NULL ? 0 : attempt_start(d);
+        int r = d->attempt.link != NULL ? 0 : begin(d);
         if (r == 0)
-            r = tunnel_client_run(&d->client);
+            r = attempt_run(&d->attempt);
         if (r == ERR_AGAIN)
             return;
         if (r == 0) {
             leave(d);
             return;
         }
-        if (d->link == NULL || !may_repeat(d, r)) {
+        if (d->attempt.link == NULL || !may_repeat(d, r)) {
             fail(d, r);
             return;
         }
         log_info("exchange moves to another link", LSTR("request", d->ex->id),
-                 LSTR("connection", d->link->connection), LERR(r));
+                 LSTR("connection", d->attempt.link->connection), LERR(r));
         metric_add(d->worker->metrics, EDGE_repeated, 1);
         note_reset(d, r);
-        attempt_end(d);
+        attempt_end(&d->attempt);
     }
 }
 

@@ -2,6 +2,7 @@
 /* What the files of edge/ share: one worker's state. Everything here belongs to that worker's
  * thread. */
 #include "base/map.h"
+#include "edge/carrier.h"
 #include "edge/certs.h"
 #include "edge/edge.h"
 #include "edge/families.h"
@@ -13,6 +14,7 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 #include "net/worker.h"
+#include "tunnel/server.h"
 
 enum edge_metric {
 #define METRIC(kind, field, ...) EDGE_##field,
@@ -36,8 +38,8 @@ struct edge_worker {
     struct worker *thread;
     struct mailbox *mailbox;
     struct loop *loop;
-    struct task accept; /* listeners, endpoint, visitors that ended */
-    struct tcp_listener *http, *https;
+    struct task accept;                         /* listeners, endpoint, visitors that ended */
+    struct tcp_listener *http, *https, *tunnel; /* tunnel: connectors over HTTP/2 */
     struct quic_endpoint *quic;
     struct tls_creds *tls;
     struct certs *certs; /* that visitors are shown */
@@ -47,12 +49,13 @@ struct edge_worker {
     size_t handshake_count;
     struct list sessions; /* connectors' connections */
     struct map sessions_by_id;
+    struct tunnel_server_group bridged; /* streams from other workers for links over HTTP/2 */
     struct link_table *links;
     struct snapshot *snapshot; /* a reference of our own; NULL before the first */
     struct metric_set *metrics;
     struct line_ring *access_log; /* or NULL */
     struct hostname_view *hostnames;
-    uint64_t serial; /* of the last session */
+    uint32_t serial; /* of the last session */
     bool is_draining;
     struct task drain;
     struct deadline drain_end;
@@ -75,7 +78,11 @@ struct edge {
 };
 
 /* visitor.c */
-int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer, bool is_tls);
+enum entry { ENTRY_HTTP, ENTRY_HTTPS, ENTRY_TUNNEL };
+/* `entry`: which listener it came by. At HTTPS too a connector is told by the name that it asks
+ * for. */
+int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer,
+                 enum entry entry);
 void visitors_abort(struct edge_worker *w);
 /* Makes room: aborts the oldest handshake that is not over. False when there is none. */
 bool visitors_evict(struct edge_worker *w);
@@ -91,10 +98,11 @@ void account_refused(void *ctx, enum failure failure);
 /* session.c */
 struct session;
 int session_open(struct edge_worker *w, struct quic_conn *conn);
-/* A new stream of the session's connection for one exchange: 0, ERR_AGAIN (no credit), or the
- * connection's error. */
-int session_open_stream(struct session *s, struct task *owner, struct stream **ret)
-    __attribute__((warn_unused_result));
+/* Over a TLS stream whose handshake is over; taken over, also on failure. */
+int session_open_h2(struct edge_worker *w, struct stream *tls, const struct addr *peer);
+/* What carries one exchange more; ERR_CLOSED unless the session serves. Borrowed. */
+int session_carrier(struct session *s, struct carrier **ret) __attribute__((warn_unused_result));
+struct link *session_link(struct session *s); /* borrowed */
 struct session *session_find(struct edge_worker *w, uint64_t id);
 void session_close(struct session *s, const char *why);
 void sessions_abort(struct edge_worker *w);
@@ -104,3 +112,5 @@ struct bridge_request;
 struct bridge_request *bridge_request_new(struct edge_worker *where, uint64_t link);
 void bridge_accept(void *ctx, struct loop *loop, struct stream *far_end);
 void bridge_drop(void *ctx);
+/* The route of bridged streams. */
+void bridge_route(void *ctx, struct exchange *ex, enum connect_type type);

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "edge/forward.h"
 
+#define TUNNEL_PORT_TRIES 16
+
 static void accept_run(struct task *t);
 static void drain_run(struct task *t);
 
@@ -42,6 +44,9 @@ int edge_worker_init(void *ctx, struct loop *loop)
     w->visitors.refused = account_refused;
     w->visitors.ray = RAY_SUFFIX;
     take_limits(&w->visitors, &w->edge->conf);
+    tunnel_server_group_init(&w->bridged, loop, w);
+    w->bridged.route = bridge_route;
+    w->bridged.resets_on_loss = true;
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;
 }
@@ -84,7 +89,7 @@ static int open_listener(struct edge_worker *w, const char *what, struct addr *a
     return 0;
 }
 
-static int open_quic(struct edge_worker *w, struct fault *fault)
+static int open_quic(struct edge_worker *w, const struct addr *addr, struct fault *fault)
 {
     struct edge *e = w->edge;
     struct quic_listen_opts opts = {
@@ -102,17 +107,35 @@ static int open_quic(struct edge_worker *w, struct fault *fault)
     memcpy(opts.secret, e->conf.quic_secret, sizeof opts.secret);
     char text[ADDR_TEXT_BYTES];
     struct addr got;
-    int r = quic_listen(w->loop, &e->addrs.tunnel, &opts, &w->accept, &w->quic, &got);
+    int r = quic_listen(w->loop, addr, &opts, &w->accept, &w->quic, &got);
     if (r == ERR_BUSY)
         return fault_set(
             fault, r, "UDP %s is in use by another program; choose another address with --tunnel",
-            addr_text(&e->addrs.tunnel, text));
+            addr_text(addr, text));
     if (r < 0)
         return fault_set(fault, r, "UDP %s (--tunnel) could not be bound: %s",
-                         addr_text(&e->addrs.tunnel, text), err_text(r));
+                         addr_text(addr, text), err_text(r));
     e->endpoints[w->index] = w->quic;
-    e->addrs.tunnel = got;
     return 0;
+}
+
+/* One port for both transports. Where any will do, the one that TCP got may be taken on UDP. */
+static int open_tunnel(struct edge_worker *w, struct fault *fault)
+{
+    struct edge *e = w->edge;
+    bool is_any = addr_port(&e->addrs.tunnel) == 0;
+    for (unsigned tries = 0;; tries++) {
+        struct addr got = e->addrs.tunnel;
+        int r = open_listener(w, "tunnel", &got, &w->tunnel, fault);
+        if (r == 0)
+            r = open_quic(w, &got, fault);
+        if (r == 0)
+            e->addrs.tunnel = got;
+        if (r != ERR_BUSY || !is_any || tries == TUNNEL_PORT_TRIES)
+            return r;
+        tcp_listener_close(w->tunnel);
+        w->tunnel = NULL;
+    }
 }
 
 /* A hostname is ours below one of our domains, or when a tunnel serves it. */
@@ -155,7 +178,7 @@ int edge_worker_open(struct edge_worker *w, struct fault *fault)
     if (r == 0)
         r = open_listener(w, "https", &e->addrs.https, &w->https, fault);
     if (r == 0)
-        r = open_quic(w, fault);
+        r = open_tunnel(w, fault);
     if (r == 0 && e->conf.opened != NULL)
         e->conf.opened();
     return r;
@@ -173,7 +196,7 @@ static bool make_room(struct edge_worker *w, size_t max)
     return h1_group_evict(&w->visitors) || visitors_evict(w);
 }
 
-static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener, bool is_tls)
+static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener, enum entry entry)
 {
     size_t max = w->edge->conf.visitors_max > 0 ? w->edge->conf.visitors_max : VISITORS_MAX;
     for (unsigned step = 0; listener != NULL && step < ACCEPT_STEP; step++) {
@@ -190,7 +213,7 @@ static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener
             stream_release(s);
             continue;
         }
-        if (visitor_open(w, s, &peer, is_tls) < 0) {
+        if (visitor_open(w, s, &peer, entry) < 0) {
             stream_abort(s, ERR_NOMEM);
             stream_release(s);
         }
@@ -203,8 +226,9 @@ static void accept_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, accept);
     if (!w->is_draining) {
-        accept_visitors(w, w->http, false);
-        accept_visitors(w, w->https, true);
+        accept_visitors(w, w->http, ENTRY_HTTP);
+        accept_visitors(w, w->https, ENTRY_HTTPS);
+        accept_visitors(w, w->tunnel, ENTRY_TUNNEL);
     }
     struct quic_conn *conn;
     while (w->quic != NULL && (conn = quic_accept(w->quic, NULL)) != NULL)
@@ -253,14 +277,20 @@ static void drain_run(struct task *t)
     w->drained = NULL;
 }
 
+static void close_listeners(struct edge_worker *w)
+{
+    tcp_listener_close(w->http);
+    tcp_listener_close(w->https);
+    tcp_listener_close(w->tunnel);
+    w->http = w->https = w->tunnel = NULL;
+}
+
 static void drain_deliver(struct mail *m)
 {
     struct drain_mail *d = container_of(m, struct drain_mail, mail);
     struct edge_worker *w = d->worker;
     w->is_draining = true;
-    tcp_listener_close(w->http);
-    tcp_listener_close(w->https);
-    w->http = w->https = NULL;
+    close_listeners(w);
     quic_endpoint_stop(w->quic);
     h1_group_drain(&w->visitors);
     w->drained = d->drain;
@@ -304,11 +334,10 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     if (w->drained != NULL)
         drain_over(w->drained);
     w->drained = NULL;
-    tcp_listener_close(w->http);
-    tcp_listener_close(w->https);
-    w->http = w->https = NULL;
+    close_listeners(w);
     visitors_abort(w);
     h1_group_abort(&w->visitors);
+    tunnel_server_abort(&w->bridged);
     sessions_abort(w);
     w->edge->endpoints[w->index] = NULL; /* packets that others still pass on are dropped */
     quic_endpoint_free(w->quic);

@@ -15,6 +15,7 @@ struct link {
     struct uuid tunnel, connector;
     uint8_t index;       /* connIndex */
     unsigned extensions; /* of the connector and ours; set before others see the link */
+    bool is_h2;          /* transport; otherwise QUIC */
     char connection[UUID_TEXT_BYTES]; /* the connection's uuid, for logs */
     _Atomic uint32_t in_flight; /* exchanges, from all workers; relaxed: a hint for the choice */
     _Atomic bool is_draining;   /* unregistered: no new exchange */
@@ -26,6 +27,7 @@ void link_unref(struct link *l); /* NULL is accepted; any thread */
 
 #define LINK_ID(worker, serial) ((uint64_t)(worker) << 48 | (serial))
 #define LINK_WORKER(id)         ((unsigned)((id) >> 48))
+#define LINK_SERIAL(id)         ((uint32_t)(id)) /* 1 … INT32_MAX, then again */
 
 /* A worker's own copy of who serves which tunnel. One thread. */
 struct link_table;

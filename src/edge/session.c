@@ -26,7 +26,7 @@ struct session {
     struct task task;
     struct deadline deadline;
     struct edge_worker *worker;
-    struct quic_conn *quic;
+    struct carrier carrier;
     struct stream *control;
     struct rpc *rpc;
     struct buf in, out;
@@ -97,34 +97,60 @@ static void reap(struct reaper *r)
     free(s);
 }
 
-int session_open(struct edge_worker *w, struct quic_conn *conn)
+/* A session without its carrier; NULL when memory is short. */
+static struct session *session_new(struct edge_worker *w)
 {
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL)
-        return ERR_NOMEM;
+        return NULL;
     s->rpc = rpc_new();
-    s->link = link_new(LINK_ID(w->index, ++w->serial), w->index, w->mailbox);
+    w->serial = w->serial < INT32_MAX ? w->serial + 1 : 1;
+    s->link = link_new(LINK_ID(w->index, w->serial), w->index, w->mailbox);
     if (s->rpc == NULL || s->link == NULL) {
         rpc_free(s->rpc);
         link_unref(s->link);
         free(s);
-        return ERR_NOMEM;
+        return NULL;
     }
     s->worker = w;
-    s->quic = conn;
     s->by_id.key = slice_of(&s->link->id, sizeof s->link->id);
     if (map_put(&w->sessions_by_id, &s->by_id) < 0) {
         reap(&s->reaper);
-        return ERR_NOMEM;
+        return NULL;
     }
     task_init(&s->task, w->loop, session_run);
-    quic_conn_set_owner(conn, &s->task);
     buf_init(&s->in, loop_chunks(w->loop), CONTROL_BYTES_MAX);
     buf_init(&s->out, loop_chunks(w->loop), CONTROL_BYTES_MAX);
     list_push_back(&w->sessions, &s->node);
     deadline_set(&s->deadline, &s->task, loop_now(w->loop) + REGISTER_NSEC);
     task_wake(&s->task);
+    return s;
+}
+
+int session_open(struct edge_worker *w, struct quic_conn *conn)
+{
+    struct session *s = session_new(w);
+    if (s == NULL)
+        return ERR_NOMEM;
+    carrier_init_quic(&s->carrier, conn, &s->task);
     return 0;
+}
+
+static void session_end(struct session *s, const char *why);
+
+int session_open_h2(struct edge_worker *w, struct stream *tls, const struct addr *peer)
+{
+    struct session *s = session_new(w);
+    if (s == NULL) {
+        stream_abort(tls, ERR_NOMEM);
+        stream_release(tls);
+        return ERR_NOMEM;
+    }
+    s->link->is_h2 = true;
+    int r = carrier_init_h2(&s->carrier, w->loop, tls, peer, &s->task);
+    if (r < 0)
+        session_end(s, err_text(r));
+    return r;
 }
 
 static void session_end(struct session *s, const char *why)
@@ -145,7 +171,7 @@ static void session_end(struct session *s, const char *why)
     deadline_clear(&s->deadline);
     task_done(&s->task);
     stream_release(s->control);
-    quic_conn_release(s->quic);
+    carrier_done(&s->carrier);
     loop_reap(w->loop, &s->reaper, reap);
 }
 
@@ -153,6 +179,11 @@ struct session *session_find(struct edge_worker *w, uint64_t id)
 {
     struct map_node *node = map_get(&w->sessions_by_id, slice_of(&id, sizeof id));
     return node != NULL ? container_of(node, struct session, by_id) : NULL;
+}
+
+struct link *session_link(struct session *s)
+{
+    return s->link;
 }
 
 void session_close(struct session *s, const char *why)
@@ -168,16 +199,14 @@ void sessions_abort(struct edge_worker *w)
     }
 }
 
-int session_open_stream(struct session *s, struct task *owner, struct stream **ret)
+int session_carrier(struct session *s, struct carrier **ret)
 {
     if (s->state != SESSION_SERVING)
         return ERR_CLOSED;
-    if (s->opened++ % RTT_EVERY == 0) {
-        struct quic_stats stats;
-        quic_conn_stats(s->quic, &stats);
-        metric_observe(s->worker->metrics, EDGE_link_rtt, stats.rtt_smoothed);
-    }
-    return quic_conn_open(s->quic, owner, ret);
+    if (s->opened++ % RTT_EVERY == 0)
+        metric_observe(s->worker->metrics, EDGE_link_rtt, carrier_rtt(&s->carrier));
+    *ret = &s->carrier;
+    return 0;
 }
 
 /* ---- registration ---- */
@@ -252,7 +281,6 @@ static void enroll(struct session *s, uint32_t id, const struct capnp_struct *pa
 {
     struct edge_worker *w = s->worker;
     struct register_params p;
-    struct addr peer;
     if (s->state != SESSION_NEW) {
         (void)!rpc_answer_exception(s->rpc, id, "the connection is registered already", &s->out);
         return;
@@ -275,7 +303,7 @@ static void enroll(struct session *s, uint32_t id, const struct capnp_struct *pa
     r->index = p.index;
     r->attempts = p.attempts;
     r->replace_existing = p.replace_existing;
-    r->transport = "quic";
+    r->transport = carrier_name(&s->carrier);
     r->secret_bytes = p.secret.n;
     if (p.secret.n > 0)
         memcpy(r->secret, p.secret.p, p.secret.n);
@@ -285,8 +313,7 @@ static void enroll(struct session *s, uint32_t id, const struct capnp_struct *pa
     for (uint32_t i = 0; i < p.feature_count && i < REGISTRATION_FEATURES_MAX; i++)
         copy_text(r->features[r->feature_count++], REGISTRATION_TEXT_BYTES, p.features[i]);
     s->link->extensions = extensions_of(p.features, p.feature_count) & EXTENSIONS_ALL;
-    quic_conn_peer_addr(s->quic, &peer);
-    (void)addr_ip_text(&peer, r->origin_ip);
+    (void)addr_ip_text(&s->carrier.peer, r->origin_ip);
     s->state = SESSION_ENROLLING;
     s->register_id = id;
     s->is_told = true;
@@ -340,29 +367,11 @@ static void run_control(struct session *s)
         (void)!stream_write(s->control, &s->out);
 }
 
-/* Streams that the connector opens: the first is the control stream; later ones end UDP sessions,
- * of which we have none. */
-static void take_streams(struct session *s)
-{
-    struct stream *stream;
-    while (quic_conn_accept(s->quic, NULL, &stream) == 0) {
-        if (s->control == NULL) {
-            s->control = stream;
-            stream->owner = &s->task;
-            continue;
-        }
-        stream_abort(stream, ERR_UNSUPPORTED);
-        stream_release(stream);
-    }
-}
-
 static void session_run(struct task *t)
 {
     struct session *s = container_of(t, struct session, task);
-    if (quic_conn_state(s->quic) == QUIC_CLOSED) {
-        struct quic_why why;
-        quic_conn_why(s->quic, &why);
-        session_end(s, why.text[0] != 0 ? why.text : err_text(why.err));
+    if (carrier_is_closed(&s->carrier)) {
+        session_end(s, s->carrier.why);
         return;
     }
     if (deadline_take(&s->deadline)) {
@@ -370,7 +379,11 @@ static void session_run(struct task *t)
                                                    : "no registration came");
         return;
     }
-    take_streams(s);
+    int r = carrier_control(&s->carrier, &s->task, &s->control);
+    if (r < 0 && r != ERR_AGAIN) {
+        session_end(s, "the connector refused the control stream");
+        return;
+    }
     if (s->control != NULL)
         run_control(s);
 }

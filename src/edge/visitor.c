@@ -1,4 +1,4 @@
-/* A visitor's connection until its TLS handshake is over; from then on it is HTTP's. */
+/* A connection until its TLS handshake is over; from then on it is HTTP's, or a connector's. */
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -12,6 +12,7 @@ struct handshake {
     struct edge_worker *worker;
     struct stream *tls;
     struct addr peer;
+    enum entry entry;
     struct reaper reaper;
 };
 
@@ -45,6 +46,27 @@ static int handshake_state(struct handshake *h)
     return r;
 }
 
+/* Where only 443 leads out, connectors come by that: they ask for a name of their own. */
+static bool is_connector(const struct handshake *h)
+{
+    return h->entry == ENTRY_TUNNEL ||
+           slice_eq_nocase(slice_str(tls_sni(h->tls)), SLICE("h2.cftunnel.com"));
+}
+
+static int give_away(struct handshake *h)
+{
+    struct edge_worker *w = h->worker;
+    if (!is_connector(h)) {
+        int r = h1_serve(&w->visitors, h->tls, &h->peer, "https");
+        if (r == 0)
+            h->tls = NULL;
+        return r;
+    }
+    struct stream *tls = h->tls;
+    h->tls = NULL;
+    return session_open_h2(w, tls, &h->peer);
+}
+
 static void handshake_run(struct task *t)
 {
     struct handshake *h = container_of(t, struct handshake, task);
@@ -57,18 +79,16 @@ static void handshake_run(struct task *t)
                : is_late ? EDGE_handshakes_late
                          : EDGE_handshakes_failed,
                1);
-    if (r == 0)
-        r = h1_serve(&h->worker->visitors, h->tls, &h->peer, "https");
-    if (r == 0)
-        h->tls = NULL;
-    else
-        log_debug("visitor's TLS handshake failed", LERR(r), LSTR("why", tls_failure(h->tls)));
+    if (r < 0)
+        log_debug("TLS handshake failed", LERR(r), LSTR("why", tls_failure(h->tls)));
+    else if (give_away(h) < 0)
+        log_debug("out of memory for a connection behind its TLS handshake");
     handshake_end(h);
 }
 
-int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer, bool is_tls)
+int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *peer, enum entry entry)
 {
-    if (!is_tls)
+    if (entry == ENTRY_HTTP)
         return h1_serve(&w->visitors, s, peer, "http");
     struct handshake *h = calloc(1, sizeof *h);
     if (h == NULL)
@@ -81,6 +101,7 @@ int visitor_open(struct edge_worker *w, struct stream *s, const struct addr *pee
     }
     h->worker = w;
     h->peer = *peer;
+    h->entry = entry;
     list_push_back(&w->handshakes, &h->node);
     w->handshake_count++;
     deadline_set(&h->end, &h->task, loop_now(w->loop) + w->handshake_patience);

@@ -98,6 +98,7 @@ struct exchange {
     char id[EXCHANGE_ID_BYTES]; /* request id: 16 hexadecimal digits; one for the whole way */
     uint64_t bytes_up, bytes_down;
     int rule, connection; /* at the connector, for logs: ingress rule and connection; -1 = none */
+    unsigned extensions;  /* what the tunnel's other end can (tunnel/extension.h); for its codecs */
     void *user;           /* the router's: what it knows of this exchange */
     unsigned sides;       /* who is still there; for exchange.c */
     struct reaper reaper;

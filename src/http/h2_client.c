@@ -14,40 +14,42 @@ static bool is_bodied(struct slice method)
            slice_eq(method, SLICE("PATCH"));
 }
 
-static int send_head(struct h2_client *c, struct h2_conn *conn, struct task *task)
+static int plain_request(struct exchange *ex, struct h2_send_head *ret, bool *ret_ends)
 {
-    struct exchange *ex = c->ex;
     const struct request *q = &ex->request;
     struct h2_field *fields;
     size_t count, first = 1;
     int r = h2_fields_out(&q->fields, &ex->arena, 1, &fields, &count);
     if (r < 0)
         return r;
-    bool ends = q->framing == FRAMING_NONE;
-    if (q->framing == FRAMING_LENGTH || q->has_length || (ends && is_bodied(q->method))) {
+    *ret_ends = q->framing == FRAMING_NONE;
+    if (q->framing == FRAMING_LENGTH || q->has_length || (*ret_ends && is_bodied(q->method))) {
         r = h2_field_length(q->length, &ex->arena, &fields[0]);
         if (r < 0)
             return r;
         first = 0;
     }
-    struct h2_send_head head = { .method = q->method,
-                                 .scheme = SLICE("https"),
-                                 .authority = q->host,
-                                 .path = q->target.n > 0 ? q->target : SLICE("/"),
-                                 .fields = fields + first,
-                                 .count = count - first };
-    return h2_conn_request(conn, &head, ends, task, &c->s);
+    *ret = (struct h2_send_head){ .method = q->method,
+                                  .scheme = SLICE("https"),
+                                  .authority = q->host,
+                                  .path = q->target.n > 0 ? q->target : SLICE("/"),
+                                  .fields = fields + first,
+                                  .count = count - first };
+    return 0;
 }
 
 int h2_client_init(struct h2_client *c, struct exchange *ex, struct h2_conn *conn,
-                   struct task *task)
+                   struct task *task, const struct h2_client_dialect *dialect)
 {
-    *c = (struct h2_client){ .ex = ex };
-    int r = send_head(c, conn, task);
+    struct h2_send_head head;
+    *c = (struct h2_client){ .ex = ex, .dialect = dialect };
+    int r = dialect != NULL ? dialect->request(ex, &head, &c->is_up_over)
+                            : plain_request(ex, &head, &c->is_up_over);
+    if (r == 0)
+        r = h2_conn_request(conn, &head, c->is_up_over, task, &c->s);
     if (r < 0)
         return r;
     buf_init(&c->in, loop_chunks(ex->loop), READ_STEP_BYTES);
-    c->is_up_over = ex->request.framing == FRAMING_NONE;
     if (ex->request.expects_continue && !c->is_up_over) {
         c->waits_for_continue = true;
         deadline_set(&c->patience, task, loop_now(ex->loop) + CONTINUE_NSEC);
@@ -99,7 +101,9 @@ static int send_up(struct h2_client *c)
 {
     struct exchange *ex = c->ex;
     size_t before = buf_len(&ex->up.held);
-    if (c->is_up_over || c->waits_for_continue)
+    /* An upgrade's bytes wait until the other side agreed. */
+    bool waits = c->waits_for_continue || (ex->request.upgrade != UPGRADE_NONE && !ex->is_upgraded);
+    if (c->is_up_over || waits)
         return 0;
     int r = before > 0 ? stream_write(h2_stream_body(c->s), &ex->up.held) : 0;
     if (before > buf_len(&ex->up.held)) {
@@ -122,16 +126,13 @@ static bool has_no_body(const struct exchange *ex, const struct h2_head *h)
            slice_eq(ex->request.method, SLICE("HEAD"));
 }
 
-static int take_head(struct h2_client *c, const struct h2_head *h)
+static int plain_response(struct h2_client *c, const struct h2_head *h, struct response **ret)
 {
     struct exchange *ex = c->ex;
     struct response *r = response_new(ex, h->status);
     if (r == NULL)
         return ERR_NOMEM;
-    int e = h2_fields_in(h, &r->fields);
-    if (e < 0)
-        return e;
-    c->got_any = true;
+    *ret = r;
     r->has_length = h->has_length;
     r->length = h->length;
     r->framing = has_no_body(ex, h) ? FRAMING_NONE
@@ -141,13 +142,23 @@ static int take_head(struct h2_client *c, const struct h2_head *h)
     if (h->ends && h->status >= 200 && !h->has_length && h->status != 204 && h->status != 304 &&
         !slice_eq(ex->request.method, SLICE("HEAD")))
         r->has_length = true;
-    if (h->status < 200) {
-        if (h->status == 100)
+    return h2_fields_in(h, &r->fields);
+}
+
+static int take_head(struct h2_client *c, const struct h2_head *h)
+{
+    struct response *r;
+    int e = c->dialect != NULL ? c->dialect->response(c, h, &r) : plain_response(c, h, &r);
+    if (e < 0)
+        return e;
+    c->got_any = true;
+    if (r->status < 200 && r->status != 101) {
+        if (r->status == 100)
             take_body(c);
-        return exchange_interim(ex, r);
+        return exchange_interim(c->ex, r);
     }
     c->is_head_in = true;
-    exchange_respond(ex, r);
+    exchange_respond(c->ex, r);
     return 0;
 }
 
@@ -180,6 +191,11 @@ static int take_end(struct h2_client *c)
     }
     body_end(&ex->down);
     exchange_wake_left(ex);
+    /* Our half of an upgrade ends in order with the other's. */
+    if (ex->is_upgraded && !c->is_up_over) {
+        c->is_up_over = true;
+        stream_finish(h2_stream_body(c->s));
+    }
     return 0;
 }
 
@@ -249,6 +265,7 @@ int h2_client_run(struct h2_client *c)
         return ERR_AGAIN;
     }
     c->was_refused = h2_stream_was_refused(c->s);
-    c->text = text_of(c, r);
+    if (r != ERR_ORIGIN)
+        c->text = text_of(c, r);
     return r;
 }

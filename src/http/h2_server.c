@@ -16,7 +16,7 @@ struct server_stream {
     struct exchange *ex;
     struct deadline stall;
     uint64_t moved; /* bytes when the deadline was set */
-    bool is_head_sent, is_finished;
+    bool is_routed, is_head_sent, is_finished;
     struct reaper reaper;
 };
 
@@ -56,7 +56,7 @@ static void stream_end(struct server_stream *t, int err)
     stream_release(h2_stream_body(t->s));
     if (t->ex != NULL) {
         t->ex->at.done = loop_now(g->loop);
-        if (g->done != NULL)
+        if (t->is_routed && g->done != NULL)
             g->done(g->ctx, t->ex);
         exchange_leave(t->ex, EX_LEFT);
     }
@@ -86,7 +86,7 @@ static struct slice host_of(const struct h2_head *h)
     return h->authority;
 }
 
-static int take_request(struct server_stream *t, const struct h2_head *h, const char *scheme)
+static int take_request(struct server_stream *t, const struct h2_head *h, const struct h2_hop *hop)
 {
     struct exchange *ex = t->ex;
     struct request *q = &ex->request;
@@ -100,7 +100,9 @@ static int take_request(struct server_stream *t, const struct h2_head *h, const 
     if (r < 0)
         return r;
     const struct field *expect = fields_get(&q->fields, SLICE("expect"));
-    q->scheme = slice_str(scheme);
+    q->scheme = slice_str(hop->scheme);
+    ex->extensions = hop->extensions;
+    ex->connection = hop->connection;
     q->has_length = h->has_length;
     q->length = h->length;
     q->framing = h->ends ? FRAMING_NONE : h->has_length ? FRAMING_LENGTH : FRAMING_STREAM;
@@ -110,10 +112,10 @@ static int take_request(struct server_stream *t, const struct h2_head *h, const 
         q->upgrade = UPGRADE_CONNECT;
     if (slice_eq_nocase(h->protocol, SLICE("websocket")))
         q->upgrade = UPGRADE_WEBSOCKET;
-    return 0;
+    return t->group->dialect != NULL ? t->group->dialect->request(ex, h) : 0;
 }
 
-void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const char *scheme)
+void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struct h2_hop *hop)
 {
     const struct h2_head *h;
     struct server_stream *t = calloc(1, sizeof *t);
@@ -131,7 +133,7 @@ void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const char 
     int r = h2_stream_head(s, &h);
     if (r == 0) {
         t->ex = exchange_new(g->loop, &t->task);
-        r = t->ex != NULL ? take_request(t, h, scheme) : ERR_NOMEM;
+        r = t->ex != NULL ? take_request(t, h, hop) : ERR_NOMEM;
     }
     if (r < 0) {
         stream_end(t, r);
@@ -139,6 +141,7 @@ void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const char 
     }
     if (t->ex->request.framing == FRAMING_NONE && t->ex->request.upgrade == UPGRADE_NONE)
         body_end(&t->ex->up);
+    t->is_routed = true;
     g->route(g->ctx, t->ex);
     task_wake(&t->task);
 }
@@ -182,21 +185,37 @@ static int read_up(struct server_stream *t)
 
 /* ---- the response ---- */
 
-static int respond(struct server_stream *t, const struct response *r, bool ends)
+static int plain_response(struct exchange *ex, const struct response *r, struct h2_send_head *ret)
 {
     struct h2_field *fields;
     size_t count, first = 1;
-    int e = h2_fields_out(&r->fields, &t->ex->arena, 1, &fields, &count);
+    int e = h2_fields_out(&r->fields, &ex->arena, 1, &fields, &count);
     if (e == 0 && r->has_length && r->status >= 200 && r->status != 204) {
-        e = h2_field_length(r->length, &t->ex->arena, &fields[0]);
+        e = h2_field_length(r->length, &ex->arena, &fields[0]);
         first = 0;
     }
-    if (e < 0)
-        return e;
-    struct h2_send_head head = { .status = r->status == 101 ? 200 : r->status,
-                                 .fields = fields + first,
-                                 .count = count - first };
-    return h2_stream_respond(t->s, &head, ends);
+    ret->fields = fields + first;
+    ret->count = count - first;
+    return e;
+}
+
+static int respond(struct server_stream *t, const struct response *r, bool ends)
+{
+    const struct h2_server_dialect *dialect = t->group->dialect;
+    struct h2_send_head head = { .status = r->status == 101 ? 200 : r->status };
+    int e = dialect != NULL ? dialect->response(t->ex, r, &head) : plain_response(t->ex, r, &head);
+    if (e == ERR_UNSUPPORTED && r->status < 200)
+        return 0;
+    return e == 0 ? h2_stream_respond(t->s, &head, ends) : e;
+}
+
+/* What failed before its response: said by a head alone. */
+static int tell_failure(struct server_stream *t)
+{
+    struct h2_send_head head = { 0 };
+    int r = t->group->dialect->failure(t->ex, &head);
+    t->is_head_sent = t->is_finished = true;
+    return r == 0 ? h2_stream_respond(t->s, &head, true) : r;
 }
 
 static int send_heads(struct server_stream *t)
@@ -223,6 +242,11 @@ static int send_heads(struct server_stream *t)
         t->group->head_out(t->group->ctx, ex);
     t->is_head_sent = true;
     t->is_finished = !ex->is_upgraded && ex->response->framing == FRAMING_NONE;
+    /* A refused upgrade is an answer like any other: nothing more goes up. */
+    if (!ex->is_upgraded && ex->request.upgrade != UPGRADE_NONE && !ex->up.ended) {
+        body_end(&ex->up);
+        exchange_wake_right(ex);
+    }
     return respond(t, ex->response, t->is_finished);
 }
 
@@ -267,7 +291,7 @@ static void watch_stall(struct server_stream *t)
     bool is_its_turn =
         !buf_is_empty(&ex->down.held) || (!ex->is_upgraded && !ex->up.ended && !t->is_head_sent &&
                                           body_room(&ex->up) > 0 && !ex->request.expects_continue);
-    if (!is_its_turn)
+    if (!is_its_turn || t->group->stall == 0)
         deadline_clear(&t->stall);
     else if (moved != t->moved || !deadline_is_set(&t->stall))
         deadline_set(&t->stall, &t->task, loop_now(t->group->loop) + t->group->stall);
@@ -294,7 +318,10 @@ static int step(struct server_stream *t)
         task_wake(&t->task);
     if (up < 0 && up != ERR_AGAIN)
         return up;
-    if (exchange_has_failed(ex) && ex->response == NULL && answer_failure(ex) < 0)
+    bool is_unanswered = exchange_has_failed(ex) && ex->response == NULL;
+    if (is_unanswered && t->group->dialect != NULL)
+        return tell_failure(t);
+    if (is_unanswered && answer_failure(ex) < 0)
         return ex->verdict.err;
     /* What broke off must not look complete. */
     if (exchange_has_failed(ex) && !ex->down.ended)
@@ -345,8 +372,9 @@ static void conn_run(struct task *t)
 {
     struct server_conn *c = container_of(t, struct server_conn, task);
     struct h2_stream *s;
+    const struct h2_hop hop = { .scheme = c->scheme, .connection = -1 };
     while (h2_conn_accept(c->conn, NULL, &s) == 0)
-        h2_serve_stream(c->group, s, c->scheme);
+        h2_serve_stream(c->group, s, &hop);
     if (h2_conn_state(c->conn) != H2_CLOSED)
         return;
     h2_conn_release(c->conn);

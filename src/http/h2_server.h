@@ -9,6 +9,25 @@
 #include "http/exchange.h"
 #include "mux/h2.h"
 
+/* How a hop with words of its own (the tunnel, tunnel/h2_server.h) has its heads; HTTP otherwise.
+ */
+struct h2_server_dialect {
+    /* Corrects what HTTP made of a request's head. ERR_LIMIT, ERR_NOMEM, ERR_INVALID. */
+    int (*request)(struct exchange *ex, const struct h2_head *h);
+    /* A response's head, interim ones too; *ret has the status and nothing else. ERR_UNSUPPORTED:
+     * this interim one is not for this hop. */
+    int (*response)(struct exchange *ex, const struct response *r, struct h2_send_head *ret);
+    /* The head that says, without a body, that an exchange failed before its response. */
+    int (*failure)(struct exchange *ex, struct h2_send_head *ret);
+};
+
+/* What is known of a stream's other end. */
+struct h2_hop {
+    const char *scheme;  /* static; what requests say of theirs is not believed */
+    unsigned extensions; /* exchange.extensions */
+    int connection;      /* exchange.connection; -1 = none */
+};
+
 struct h2_server_group {
     struct loop *loop;
     struct task *owner; /* woken when a stream or a connection ends; may be NULL */
@@ -17,10 +36,12 @@ struct h2_server_group {
     void (*route)(void *ctx, struct exchange *ex);
     /* Before the final head is written: may change its fields. NULL = nobody. */
     void (*head_out)(void *ctx, struct exchange *ex);
-    /* Told once for each exchange, when nothing of it will change any more. NULL = nobody. */
+    /* Told once for each exchange that was routed, when nothing of it will change any more. NULL =
+     * nobody. */
     void (*done)(void *ctx, const struct exchange *ex);
     void *ctx;
-    nsec stall;   /* a body without progress; 0 = VISITOR_STALL_MS */
+    const struct h2_server_dialect *dialect; /* static; NULL = HTTP's own */
+    nsec stall;   /* a body without progress; VISITOR_STALL_MS at first; 0 = for ever */
     size_t count; /* streams open */
     struct list streams, conns;
 };
@@ -32,9 +53,9 @@ void h2_server_group_drain(struct h2_server_group *g);
 /* Resets every stream and closes every connection. Turn the loop once before freeing it. */
 void h2_server_group_abort(struct h2_server_group *g);
 
-/* Serves a connection; the stream below is taken over on success. `scheme`: static; what requests
- * say of theirs is not believed. ERR_NOMEM. */
+/* Serves a connection; the stream below is taken over on success. `scheme`: as in struct h2_hop.
+ * ERR_NOMEM. */
 int h2_serve(struct h2_server_group *g, struct stream *under, const struct h2_conf *conf,
              const char *scheme) __attribute__((warn_unused_result));
 /* Serves one accepted stream, which is taken over also when memory is short. */
-void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const char *scheme);
+void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struct h2_hop *hop);

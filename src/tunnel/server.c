@@ -380,7 +380,7 @@ static void refuse_length(struct tunnel_server *t)
 static void answer_failure(struct tunnel_server *t)
 {
     const struct verdict *v = &t->ex->verdict;
-    if (t->head_sent) {
+    if (t->head_sent || (t->group->resets_on_loss && v->hop == HOP_TUNNEL)) {
         server_end(t, v->err); /* what broke off must not look complete */
         return;
     }

@@ -21,9 +21,12 @@ struct tunnel_server_group {
     void (*rpc)(void *ctx, struct stream *s, struct buf *early);
     struct task *owner; /* woken when a stream ends; may be NULL */
     nsec head;          /* time for a head; 0 = TUNNEL_HEAD_MS */
-    size_t head_bytes;  /* of heads that are not whole, all together */
-    int connection;     /* that the streams given from now on are of: exchange.connection */
-    size_t count;       /* streams open */
+    /* A failure of the tunnel resets the stream instead of being told as an answer: whoever is at
+     * its other end may try another way. */
+    bool resets_on_loss;
+    size_t head_bytes; /* of heads that are not whole, all together */
+    int connection;    /* that the streams given from now on are of: exchange.connection */
+    size_t count;      /* streams open */
     struct list open;
 };
 

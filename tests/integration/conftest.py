@@ -99,10 +99,10 @@ def edge_flags(edge, count=5):
     return flags
 
 
-def quick_command(kind, edge, url):
+def quick_command(kind, edge, url, transport="quic"):
     if kind == "adit":
-        return [BUILD / "adit", "tunnel", "--data-dir", edge.dir, "--grace-period", "1s", "--metrics", "127.0.0.1:0", "--url", url]
-    return [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", "--grace-period", "1s", "--metrics", "127.0.0.1:0", *edge_flags(edge, 2), "--cacert",
+        return [BUILD / "adit", "tunnel", "--data-dir", edge.dir, "--grace-period", "1s", "--metrics", "127.0.0.1:0", "--protocol", transport, "--url", url]
+    return [cloudflared(), "tunnel", "--protocol", transport, "--no-autoupdate", "--no-prechecks", "--grace-period", "1s", "--metrics", "127.0.0.1:0", *edge_flags(edge, 2), "--cacert",
             edge.dir / "ca.pem", "--quick-service", f"http://{edge.addresses['local']}", "--url", url]
 
 
@@ -128,18 +128,23 @@ def need(kind):
         pytest.skip("there is no cloudflared ($CLOUDFLARED, PATH, ../shared/peers/cloudflared)")
 
 
-@pytest.fixture(scope="session", params=[(kind, workers) for kind in KINDS for workers in (1, 4)], ids=lambda p: f"{p[0]}-{p[1]}")
+TRANSPORTS = ["quic", "http2"]
+EVERY_WAY = [(kind, workers, transport) for kind in KINDS for workers in (1, 4) for transport in TRANSPORTS]
+
+
+@pytest.fixture(scope="session", params=EVERY_WAY, ids=lambda p: "-".join(map(str, p)))
 def tunnel(request, tmp_path_factory, origin):
     """An edge with a quick tunnel to the origin."""
-    kind, workers = request.param
+    kind, workers, transport = request.param
     need(kind)
-    where = tmp_path_factory.mktemp(f"{kind}-{workers}")
+    where = tmp_path_factory.mktemp(f"{kind}-{workers}-{transport}")
     edge = Edge(where, workers)
-    connector = Program(quick_command(kind, edge, origin.url), where / "connector.log", cwd=where)
+    connector = Program(quick_command(kind, edge, origin.url, transport), where / "connector.log", cwd=where)
     connector.wait_for("Registered tunnel connection")
     connector.host = until(lambda: hostname_of(connector), "a hostname")
     connector.edge = edge
     connector.kind = kind
+    connector.transport = transport
     yield connector
     code = connector.stop()
     edge_code = edge.stop()

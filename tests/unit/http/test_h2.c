@@ -152,7 +152,7 @@ static void ask(struct world *w, const char *method, enum framing framing)
     assert_int_equal(fields_add(&q->fields, SLICE("Connection"), SLICE("keep-alive")), 0);
     assert_int_equal(fields_add(&q->fields, SLICE("X-Case"), SLICE("Kept")), 0);
     exchange_attach(w->ex, &w->right);
-    assert_int_equal(h2_client_init(&w->client, w->ex, w->conn, &w->right), 0);
+    assert_int_equal(h2_client_init(&w->client, w->ex, w->conn, &w->right, NULL), 0);
     task_wake(&w->right);
 }
 

@@ -1,0 +1,33 @@
+#pragma once
+/* One attempt to carry an exchange over a link, over whichever transport the link has, from this
+ * worker or through the one that owns it: what a right side needs of both client codecs. Embedded;
+ * zeroed is "not begun". Loop thread. */
+#include "tunnel/client.h"
+#include "tunnel/h2_client.h"
+
+struct edge_worker;
+struct link;
+
+enum attempt_kind { ATTEMPT_NONE, ATTEMPT_STREAM, ATTEMPT_H2 };
+
+struct attempt {
+    enum attempt_kind kind;
+    struct link *link; /* counted; NULL = none is under way */
+    union {
+        struct tunnel_client stream;
+        struct h2_client h2;
+    };
+};
+
+/* Starts on this link. 0, or why it cannot take the exchange: then it was as if never begun. */
+int attempt_start(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
+                  struct task *task) __attribute__((warn_unused_result));
+/* As tunnel_client_run: ERR_AGAIN, 0, ERR_ORIGIN, or another error. */
+int attempt_run(struct attempt *a) __attribute__((warn_unused_result));
+/* Whether nothing of the exchange is lost when it is repeated elsewhere. */
+bool attempt_is_fresh(const struct attempt *a);
+/* Of ERR_ORIGIN: the connector's text, without the reference's preface, and its failure. */
+const char *attempt_cause(const struct attempt *a);
+enum failure attempt_failure(const struct attempt *a);
+/* Lets go. Safe on a zeroed one. */
+void attempt_end(struct attempt *a);

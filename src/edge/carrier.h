@@ -1,0 +1,37 @@
+#pragma once
+/* The connection that carries a connector's streams, whichever transport it is: what a session
+ * needs of QUIC and of HTTP/2. Owned by one session. Loop thread. */
+#include "mux/h2.h"
+#include "mux/quic.h"
+
+struct edge_worker;
+
+struct carrier {
+    struct quic_conn *quic; /* one of the two */
+    struct h2_conn *h2;
+    struct h2_stream *h2_control;
+    bool has_control; /* the control stream was given away */
+    struct addr peer;
+    char why[160]; /* of its end */
+};
+
+void carrier_init_quic(struct carrier *c, struct quic_conn *conn, struct task *owner);
+/* A TLS stream whose handshake is over; taken over, also on failure. The control stream is asked
+ * for at once (docs/protocol.md §10.1). 0, ERR_NOMEM, ERR_LIMIT. */
+int carrier_init_h2(struct carrier *c, struct loop *loop, struct stream *tls,
+                    const struct addr *peer, struct task *owner)
+    __attribute__((warn_unused_result));
+/* Lets everything go. Safe on a zeroed one. */
+void carrier_done(struct carrier *c);
+
+/* True when it is gone; c->why then says why. */
+bool carrier_is_closed(struct carrier *c);
+/* The control stream, once: 0, ERR_AGAIN, ERR_PROTO. Refuses whatever else the connector opens. */
+int carrier_control(struct carrier *c, struct task *owner, struct stream **ret)
+    __attribute__((warn_unused_result));
+/* The round trip that was measured last; 0 = none. */
+nsec carrier_rtt(const struct carrier *c);
+static inline const char *carrier_name(const struct carrier *c)
+{
+    return c->quic != NULL ? "quic" : "http2";
+}
