@@ -77,8 +77,10 @@
 #define TUNNEL_H2_STREAM_WINDOW_BYTES (1024 * 1024) /* the reference's; both ends */
 #define TUNNEL_H2_CONN_WINDOW_BYTES   (16 * 1024 * 1024)
 #define TUNNEL_H2_HEAD_BYTES_MAX      (2 * TUNNEL_HEAD_BYTES_MAX) /* base64 takes a third more */
-#define TUNNEL_CONNECTIONS_MAX        32                          /* of one connector */
-#define TUNNEL_LINKS_MAX              256 /* of one tunnel at one edge: 64 replicas of four */
+#define TUNNEL_H2_FRAME_BYTES         (1024 * 1024)               /* the reference's */
+#define TUNNEL_H2_ABUSE_BURST         1000000 /* points: visitors who leave are resets here */
+#define TUNNEL_CONNECTIONS_MAX        32      /* of one connector */
+#define TUNNEL_LINKS_MAX              256     /* of one tunnel at one edge: 64 replicas of four */
 
 /* Visitors */
 #define VISITOR_CERTS_MAX                                                                          \

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "conf/opt.h"
 #include "confine/confine.h"
+#include "connector/connection.h"
 #include "connector/ingress.h"
 #include "model/tunnel_token.h"
 
@@ -87,3 +88,5 @@ int cmd_ingress_rule(struct cli *c, int argc, char **argv);
  */
 int cli_connect(struct cli *c, const struct credential *cred, const char *hostname,
                 struct ingress *ingress);
+/* What --protocol says. ERR_INVALID, with the fault. */
+int cli_protocol(struct cli *c, enum protocol *ret) __attribute__((warn_unused_result));

@@ -113,17 +113,47 @@ static int take_edges(struct run *r, const struct credential *cred)
     return 0;
 }
 
+/* Both transports trust the same: the token's pin, or a CA, or the system. */
 static int take_trust(struct run *r, const struct credential *cred)
 {
     struct cli *c = r->cli;
     struct local_edge local;
-    if (c->o.cacert[0] == 0 && cred->has_pin)
-        return quic_creds_client_pin(cred->pin, &r->conf.creds, &c->fault);
-    if (c->ca_pem.n == 0 && cli_local_edge(c, &local) == 0) {
-        c->fault = c->ca_fault;
-        return c->fault.code;
+    struct tls_client_opts tls = { .verify = true };
+    int e;
+    if (c->o.cacert[0] == 0 && cred->has_pin) {
+        tls.pin = cred->pin;
+        e = quic_creds_client_pin(cred->pin, &r->conf.quic, &c->fault);
+    } else {
+        if (c->ca_pem.n == 0 && cli_local_edge(c, &local) == 0) {
+            c->fault = c->ca_fault;
+            return c->fault.code;
+        }
+        tls.ca_pem = c->ca_pem;
+        tls.system_roots = c->ca_pem.n == 0;
+        e = quic_creds_client(c->ca_pem, &r->conf.quic, &c->fault);
     }
-    return quic_creds_client(c->ca_pem, &r->conf.creds, &c->fault);
+    return e == 0 ? tls_creds_client(&tls, &r->conf.tls, &c->fault) : e;
+}
+
+int cli_protocol(struct cli *c, enum protocol *ret)
+{
+    static const struct {
+        const char *name;
+        enum protocol protocol;
+    } NAMES[] = {
+        { "auto", PROTOCOL_AUTO },
+        { "quic", PROTOCOL_QUIC },
+        { "http2", PROTOCOL_H2 },
+        { "h2mux", PROTOCOL_H2 }, /* what the reference once had instead */
+    };
+    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
+        if (strcmp(c->o.protocol, NAMES[i].name) != 0)
+            continue;
+        *ret = NAMES[i].protocol;
+        return 0;
+    }
+    return fault_set(&c->fault, ERR_INVALID, "--protocol %s: auto, quic or http2 is wanted",
+                     c->o.protocol);
 }
 
 /* ---- what is announced ---- */
@@ -298,6 +328,8 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
         return fault_set(&c->fault, e, "the event loop could not be made");
     e = watch_signals(r);
     if (e == 0)
+        e = cli_protocol(c, &r->conf.protocol);
+    if (e == 0)
         e = take_trust(r, cred);
     if (e == 0)
         e = take_identity(r, cred);
@@ -359,7 +391,8 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     local_http_close(&r->http);
     connector_stop(r->connector);
     line_writer_close(r->conf.access_log.writer);
-    quic_creds_unref(r->conf.creds);
+    quic_creds_unref(r->conf.quic);
+    tls_creds_unref(r->conf.tls);
     if (r->loop != NULL) {
         watch_close(r->signals);
         task_done(&r->task);

@@ -16,8 +16,8 @@
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
 #define LINGER_NSEC                                                                                \
     (NSEC_PER_SEC / 4) /* requests that were on their way when the edge heard of the end */
+#define RIVAL_NSEC           (NSEC_PER_SEC / 4) /* of silence: then HTTP/2 is dialled too */
 #define BACKOFF_EXPONENT_MAX 10
-#define CONTROL_STREAMS      1 /* of a connection that serves nothing */
 
 /* What happens to a connection. */
 #define EVENTS(X) X(START) X(UP) X(ACCEPTED) X(LOST) X(DRAIN) X(TIMER)
@@ -34,14 +34,15 @@ struct connection {
     struct loop *loop;
     struct connection_conf conf;
     enum connection_state state;
-    struct quic_conn *quic;
+    struct transport *transport; /* that serves, or the first that was dialled */
+    struct transport *rival;     /* dialled beside it; whichever opens first stays */
     struct control_client control;
     unsigned attempts; /* failures in a row */
     size_t edge_at;    /* which of conf.edges; taken */
     int err;           /* of the last failure */
     char why[256];
     bool was_open; /* the last dial succeeded */
-    bool has_dialled;
+    bool has_dialled, has_rival;
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
     nsec drain_end, asked_at; /* asked_at: the registration */
@@ -92,6 +93,7 @@ static void tell(struct connection *c, const char *text, nsec retry_in)
     n->state = c->state;
     n->err = c->err;
     n->edge = edge_of(c);
+    n->transport = c->transport != NULL ? c->transport->ops->kind : TRANSPORT_QUIC;
     n->is_remotely_managed = c->control.is_remotely_managed;
     n->retry_in = retry_in;
     (void)snprintf(n->text, sizeof n->text, "%s", text);
@@ -112,6 +114,14 @@ static void count(struct connection *c, enum serve_metric what)
     metric_add(c->conf.serve->metrics, what, 1);
 }
 
+static void let_go(struct connection *c, struct transport **t)
+{
+    if (*t != NULL && (*t)->ops->kind == TRANSPORT_QUIC)
+        count(c, SERVE_quic_closed);
+    transport_close(*t);
+    *t = NULL;
+}
+
 static void unwind(struct connection *c)
 {
     deadline_clear(&c->deadline);
@@ -119,36 +129,44 @@ static void unwind(struct connection *c)
     c->resolve = NULL;
     control_client_done(&c->control);
     c->control = (struct control_client){ 0 };
-    if (c->quic != NULL) {
-        quic_conn_close(c->quic, 0, "");
-        quic_conn_release(c->quic);
-        c->quic = NULL;
-        count(c, SERVE_quic_closed);
-    }
+    let_go(c, &c->transport);
+    let_go(c, &c->rival);
+}
+
+static int dial_by(struct connection *c, enum transport_kind kind, struct transport **ret)
+{
+    struct addr edge = edge_of(c);
+    bool fits = c->local.size > 0 && c->local.sa.ss_family == edge.sa.ss_family;
+    struct transport_dial d = {
+        .loop = c->loop,
+        .owner = &c->task,
+        .edge = edge,
+        .bind = fits ? &c->local : c->conf.bind,
+        .streams_max = c->conf.streams_max,
+        .quic = c->conf.quic,
+        .tls = c->conf.tls,
+    };
+    if (kind == TRANSPORT_H2)
+        return transport_dial_h2(&d, ret);
+    int r = transport_dial_quic(&d, ret);
+    if (r < 0)
+        c->local.size = 0; /* the port may be the reason */
+    else
+        count(c, SERVE_quic_opened);
+    return r;
 }
 
 static void dial_address(struct connection *c)
 {
-    struct quic_conf conf = {
-        .creds = c->conf.creds,
-        .alpn = "argotunnel",
-        .idle = 5 * NSEC_PER_SEC,
-        .keepalive = NSEC_PER_SEC,
-        .streams_bidi = c->conf.streams_max,
-        .datagrams = true,
-        .pmtud = true,
-    };
-    struct addr edge = edge_of(c);
-    bool fits = c->local.size > 0 && c->local.sa.ss_family == edge.sa.ss_family;
-    const struct addr *bind = fits ? &c->local : c->conf.bind;
+    enum transport_kind kind = c->conf.protocol == PROTOCOL_H2 ? TRANSPORT_H2 : TRANSPORT_QUIC;
     c->has_dialled = true;
-    int r = quic_dial(c->loop, &conf, &edge, bind, c->conf.server_name, &c->task, &c->quic);
-    if (r < 0) {
-        c->local.size = 0; /* the port may be the reason */
+    c->has_rival = false;
+    c->why[0] = 0;
+    int r = dial_by(c, kind, &c->transport);
+    if (r < 0)
         fail(c, r, err_text(r));
-    } else {
-        count(c, SERVE_quic_opened);
-    }
+    if (c->conf.protocol == PROTOCOL_AUTO)
+        deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + RIVAL_NSEC);
     task_wake(&c->task); /* a failure is an event like any other */
 }
 
@@ -171,13 +189,13 @@ static void enroll(struct connection *c)
     struct addr source, edge = edge_of(c);
     c->err = 0;
     c->was_open = true;
-    quic_conn_local_addr(c->quic, &c->local);
+    c->transport->ops->local(c->transport, &c->local);
     /* The socket is bound to any address: the edge is told the one that it is reached from. */
     if (addr_is_any(&c->local) && udp_source_addr(&edge, &source) == 0)
         addr_set_port(&source, addr_port(&c->local));
     else
         source = c->local;
-    int r = quic_conn_open(c->quic, &c->task, &s);
+    int r = c->transport->ops->control(c->transport, &c->task, &s);
     if (r == 0)
         r = control_client_init(&c->control, c->loop, s, &c->task);
     if (r == 0)
@@ -243,7 +261,7 @@ static void drain(struct connection *c)
 {
     c->is_unregistering = control_client_unregister(&c->control) == 0;
     count(c, SERVE_rpc_unregister);
-    quic_conn_tell_left(c->quic, CONTROL_STREAMS);
+    c->transport->ops->drain(c->transport);
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + UNREGISTER_NSEC);
     tell(c, "", 0);
     task_wake(&c->task);
@@ -326,15 +344,69 @@ static bool check_name(struct connection *c)
     return true;
 }
 
-/* The connection itself: true when it is gone. */
-static bool check_quic(struct connection *c)
+/* A dial that failed: its reason stays for the message. */
+static void note_failure(struct connection *c, struct transport **t)
 {
-    if (c->quic != NULL && quic_conn_state(c->quic) != QUIC_CLOSED)
+    const char *text;
+    int err = (*t)->ops->why(*t, &text);
+    size_t n = strlen(c->why);
+    (void)snprintf(c->why + n, sizeof c->why - n, "%s%s: %s", n > 0 ? "; " : "",
+                   transport_name((*t)->ops->kind), text);
+    c->err = err;
+    let_go(c, t);
+}
+
+/* HTTP/2 is dialled as well when nothing has come back over QUIC for a moment, or when that failed.
+ */
+static void dial_rival(struct connection *c)
+{
+    bool is_silent = c->transport == NULL ||
+                     (deadline_take(&c->deadline) && !c->transport->ops->has_heard(c->transport));
+    if (c->conf.protocol != PROTOCOL_AUTO || c->has_rival || !is_silent)
+        return;
+    c->has_rival = true;
+    deadline_clear(&c->deadline);
+    log_debug("HTTP/2 is tried as well", LU64("connection", c->conf.index));
+    int r = dial_by(c, TRANSPORT_H2, &c->rival);
+    if (r < 0)
+        fail(c, r, err_text(r));
+}
+
+/* Whichever opens first is taken. */
+static void check_dials(struct connection *c)
+{
+    struct transport **all[] = { &c->transport, &c->rival };
+    for (size_t i = 0; i < 2; i++) {
+        if (*all[i] == NULL)
+            continue;
+        enum transport_state state = transport_state(*all[i]);
+        if (state == TRANSPORT_CLOSED)
+            note_failure(c, all[i]);
+        if (state != TRANSPORT_OPEN)
+            continue;
+        if (i == 1) {
+            let_go(c, &c->transport);
+            c->transport = c->rival;
+            c->rival = NULL;
+        }
+        let_go(c, &c->rival);
+        deadline_clear(&c->deadline);
+        connection_on(c, EV_UP);
+        return;
+    }
+    dial_rival(c);
+    if (c->transport == NULL && c->rival == NULL)
+        lose(c, c->err, c->why);
+}
+
+/* The connection itself: true when it is gone. */
+static bool check_transport(struct connection *c)
+{
+    const char *text;
+    if (transport_state(c->transport) != TRANSPORT_CLOSED)
         return false;
-    struct quic_why why = { .err = c->err };
-    if (c->quic != NULL)
-        quic_conn_why(c->quic, &why);
-    lose(c, why.err, c->quic == NULL ? c->why : why.text[0] != 0 ? why.text : err_text(why.err));
+    int err = c->transport->ops->why(c->transport, &text);
+    lose(c, err, text);
     return true;
 }
 
@@ -356,14 +428,6 @@ static void check_registration(struct connection *c)
         lose(c, ERR_TIMEOUT, "the edge did not answer the registration in time");
 }
 
-static void take_streams(struct connection *c)
-{
-    struct stream *s;
-    c->conf.serve->streams.connection = (int)c->conf.index;
-    while (quic_conn_accept(c->quic, NULL, &s) == 0)
-        serve_stream(c->conf.serve, s, c->control.extensions);
-}
-
 /* Unregistering first, then the grace period for what is under way. */
 static void check_drain(struct connection *c)
 {
@@ -380,9 +444,8 @@ static void check_drain(struct connection *c)
         c->is_lingering = is_late = false;
         deadline_set(&c->deadline, &c->task, c->drain_end);
     }
-    /* A stream counts until its last byte has arrived: closing earlier would cut the answer off. */
     bool is_idle =
-        !c->is_unregistering && !c->is_lingering && quic_conn_streams(c->quic) <= CONTROL_STREAMS;
+        !c->is_unregistering && !c->is_lingering && c->transport->ops->is_idle(c->transport);
     if (is_late || is_idle)
         connection_on(c, EV_TIMER);
 }
@@ -401,15 +464,17 @@ static void connection_run(struct task *t)
             connection_on(c, EV_TIMER);
         return;
     }
-    if (!check_name(c) || check_quic(c))
+    if (!check_name(c))
         return;
-    if (c->state == CONNECTION_DIALING && quic_conn_state(c->quic) == QUIC_OPEN)
-        connection_on(c, EV_UP);
+    if (c->state == CONNECTION_DIALING)
+        check_dials(c);
+    else if (check_transport(c))
+        return;
     if (c->state == CONNECTION_REGISTERING)
         check_registration(c);
     if (c->state == CONNECTION_SERVING || c->state == CONNECTION_DRAINING) {
         (void)control_client_run(&c->control); /* its end means nothing: the connection's does */
-        take_streams(c);
+        c->transport->ops->serve(c->transport, c->conf.serve, c->conf.index, c->control.extensions);
     }
     if (c->state == CONNECTION_DRAINING)
         check_drain(c);
@@ -433,10 +498,7 @@ int connection_new(struct loop *loop, const struct connection_conf *conf, struct
 
 bool connection_stats(const struct connection *c, struct quic_stats *ret)
 {
-    if (c->quic == NULL || quic_conn_state(c->quic) != QUIC_OPEN)
-        return false;
-    quic_conn_stats(c->quic, ret);
-    return true;
+    return c->transport != NULL && c->transport->ops->stats(c->transport, ret);
 }
 
 void connection_drain(struct connection *c)

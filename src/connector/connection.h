@@ -3,9 +3,7 @@
  * after a loss. Lives on one worker's loop; tells its supervisor what happens by mail. */
 #include "base/text.h"
 #include "connector/edge_set.h"
-#include "connector/serve.h"
-#include "mux/quic.h"
-#include "net/addr.h"
+#include "connector/transport.h"
 
 #define CONNECTION_STATES(X)                                                                       \
     X(IDLE) X(DIALING) X(REGISTERING) X(SERVING) X(DRAINING) X(BACKOFF) X(OVER)
@@ -26,11 +24,15 @@ struct connection_identity {
     const char *version, *arch;
 };
 
+/* --protocol. AUTO begins with QUIC, and with HTTP/2 beside it when nothing comes back. */
+enum protocol { PROTOCOL_AUTO, PROTOCOL_QUIC, PROTOCOL_H2 };
+
 struct connection_conf {
     const struct connection_identity *identity;
     unsigned index;
-    struct quic_creds *creds;        /* borrowed */
-    const char *server_name;         /* "quic.cftunnel.com" */
+    enum protocol protocol;
+    struct quic_creds *quic;         /* borrowed */
+    struct tls_creds *tls;           /* borrowed */
     struct edge_set *edges;          /* where to dial; borrowed */
     const char *local_configuration; /* JSON for the edge, told by index 0; borrowed; or NULL */
     const struct addr *bind;         /* local address, or NULL */
@@ -53,6 +55,7 @@ struct connection_news {
     int err;                     /* of BACKOFF */
     char text[256];              /* location and connection id, or the reason */
     struct addr edge;
+    enum transport_kind transport; /* of SERVING */
     bool is_remotely_managed;
     nsec retry_in; /* of BACKOFF */
 };
@@ -62,7 +65,7 @@ struct connection;
 /* Starts to dial at once. */
 int connection_new(struct loop *loop, const struct connection_conf *conf, struct connection **ret)
     __attribute__((warn_unused_result));
-/* Of its QUIC connection; false when there is none. */
+/* Of its QUIC connection; false when there is none that is open. */
 bool connection_stats(const struct connection *c, struct quic_stats *ret);
 /* Unregisters, lets running exchanges end within the grace period, then closes: news OVER. */
 void connection_drain(struct connection *c);

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "connector/config_request.h"
 #include "connector/configuration.h"
 #include "connector/edge_rpc.h"
 #include "connector/effective_config.h"
@@ -62,8 +63,9 @@ static void start_connection(struct connector_worker *w, unsigned index)
     struct connection_conf conf = {
         .identity = &c->conf.identity,
         .index = index,
-        .creds = c->conf.creds,
-        .server_name = "quic.cftunnel.com",
+        .protocol = c->conf.protocol,
+        .quic = c->conf.quic,
+        .tls = c->conf.tls,
         .edges = &c->edges,
         .bind = c->conf.bind.size > 0 ? &c->conf.bind : NULL,
         .local_configuration = c->conf.local_configuration,
@@ -133,7 +135,7 @@ static void log_news(const struct connection_news *n)
     (void)addr_text(&n->edge, edge);
     if (n->state == CONNECTION_SERVING)
         log_info("Registered tunnel connection", LU64("connIndex", n->index), LSTR("edge", edge),
-                 LSTR("location", n->text), LSTR("protocol", "quic"));
+                 LSTR("location", n->text), LSTR("protocol", transport_name(n->transport)));
     else if (n->state == CONNECTION_BACKOFF)
         log_warn("connection to the edge failed", LU64("connIndex", n->index), LSTR("edge", edge),
                  LSTR("why", n->text), LU64("retry_in_ms", n->retry_in / NSEC_PER_MSEC));
@@ -202,7 +204,10 @@ static void ask_drop(struct mail *m)
 static void answer_deliver(struct mail *m)
 {
     struct config_ask *ask = container_of(m, struct config_ask, mail);
-    edge_rpc_configured(ask->serve, ask);
+    if (ask->is_h2)
+        config_request_configured(ask->serve, ask);
+    else
+        edge_rpc_configured(ask->serve, ask);
 }
 
 static void send_answer(struct config_ask *ask)
@@ -343,7 +348,8 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     edge_set_init(&c->edges, &conf->edges);
     c->count =
         conf->connections < conf->edges.count ? conf->connections : (unsigned)conf->edges.count;
-    (void)quic_creds_ref(conf->creds);
+    (void)quic_creds_ref(conf->quic);
+    (void)tls_creds_ref(conf->tls);
     configuration_init(&c->configuration, conf->ingress, &conf->warp);
     c->configuration.max_flows = conf->max_flows;
     c->configuration.is_local_only = conf->is_local_only;
@@ -406,7 +412,8 @@ void connector_stop(struct connector *c)
     }
     (void)sem_destroy(&done);
     loop_turn(c->loop, 0); /* the last news are taken while there is somebody to take them */
-    quic_creds_unref(c->conf.creds);
+    quic_creds_unref(c->conf.quic);
+    tls_creds_unref(c->conf.tls);
     configuration_done(&c->configuration);
     origin_proxies_free(c->proxies);
     edge_set_done(&c->edges);
@@ -481,7 +488,8 @@ void connector_diagnose(const struct connector *c, struct strb *to)
         char edge[ADDR_TEXT_BYTES];
         if (c->states[i] != CONNECTION_SERVING)
             continue;
-        strb_fmt(to, "%s{\"isConnected\":true,\"protocol\":1,\"edgeAddress\":\"%s\"", comma,
+        strb_fmt(to, "%s{\"isConnected\":true,\"protocol\":%d,\"edgeAddress\":\"%s\"", comma,
+                 c->seen.connections[i].transport == TRANSPORT_QUIC,
                  addr_ip_text(&c->seen.connections[i].edge, edge));
         if (i > 0)
             strb_fmt(to, ",\"index\":%u", i);

@@ -10,7 +10,9 @@ struct connector_conf {
     unsigned workers;     /* 0 = 1 */
     unsigned connections; /* 1 … TUNNEL_CONNECTIONS_MAX; cut to the number of addresses */
     struct connection_identity identity; /* its texts are borrowed while the connector lives */
-    struct quic_creds *creds;            /* counted */
+    enum protocol protocol;
+    struct quic_creds *quic; /* counted */
+    struct tls_creds *tls;   /* counted */
     struct edge_list edges;
     struct addr bind;                /* size 0 = any */
     struct ingress *ingress;         /* counted */

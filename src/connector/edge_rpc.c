@@ -8,7 +8,6 @@
 
 #define RPC_NSEC  (5 * NSEC_PER_SEC) /* the reference's patience with one stream */
 #define BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
-#define ASKS_MAX  8 /* configurations of one worker that wait: each may be a mebibyte */
 
 /* ---- answers ---- */
 
@@ -51,18 +50,26 @@ void config_ask_free(struct config_ask *ask)
     free(ask);
 }
 
-static int ask_configuration(const struct rpc_event *call, struct config_ask **ret)
+struct config_ask *config_ask_new(struct slice json, int32_t version)
 {
-    struct slice json = capnp_data(&call->value, 0);
     struct config_ask *ask = calloc(1, sizeof *ask + json.n + 1);
     if (ask == NULL)
-        return ERR_NOMEM;
+        return NULL;
     uint8_t *copy = (uint8_t *)(ask + 1);
     if (json.n > 0)
         memcpy(copy, json.p, json.n);
-    ask->call = call->id;
-    ask->version = (int32_t)capnp_u32(&call->value, 0);
+    ask->version = version;
     ask->json = slice_of(copy, json.n);
+    return ask;
+}
+
+static int ask_configuration(const struct rpc_event *call, struct config_ask **ret)
+{
+    struct config_ask *ask =
+        config_ask_new(capnp_data(&call->value, 0), (int32_t)capnp_u32(&call->value, 0));
+    if (ask == NULL)
+        return ERR_NOMEM;
+    ask->call = call->id;
     *ret = ask;
     return 0;
 }
@@ -144,7 +151,7 @@ static int answer(struct edge_rpc *e, const struct rpc_event *call)
         config_ask_free(ask);
         return rpc_answer_unimplemented(e->rpc, call, &e->out);
     }
-    if (e->serve->asks >= ASKS_MAX) {
+    if (e->serve->asks >= CONFIG_ASKS_MAX) {
         config_ask_free(ask);
         return rpc_answer_exception(e->rpc, call->id, "too many configurations at once", &e->out);
     }
@@ -231,7 +238,7 @@ void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
     }
     e->loop = s->loop;
     e->serve = s;
-    e->number = ++s->rpc_count;
+    e->number = ++s->request_count;
     e->s = stream;
     e->rpc = rpc;
     buf_init(&e->in, loop_chunks(s->loop), BYTES_MAX);

@@ -12,6 +12,7 @@ struct config_ask {
     struct mail mail;
     struct serve *serve; /* of the worker that the stream is on */
     uint64_t stream;     /* the number of the stream there */
+    bool is_h2;          /* it is a request (config_request.h) */
     uint32_t call;       /* to answer */
     int32_t version;
     struct slice json;
@@ -19,6 +20,10 @@ struct config_ask {
     char err[FAULT_TEXT_BYTES];
 };
 void config_ask_free(struct config_ask *ask);
+/* `json` is copied. NULL when memory is short. */
+struct config_ask *config_ask_new(struct slice json, int32_t version);
+/* Configurations of one worker that may wait: each may be a mebibyte. */
+#define CONFIG_ASKS_MAX 8
 
 /* Takes a stream over whose signature was read; `early` is what came behind it, and is emptied. */
 void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early);

@@ -36,6 +36,7 @@ void seen_take(struct seen *s, const struct connection_news *n)
 {
     struct seen_connection *c = &s->connections[n->index];
     c->edge = n->edge;
+    c->transport = n->transport;
     if (n->state == CONNECTION_SERVING) {
         struct slice rest = slice_str(n->text), place;
         if (slice_split(&rest, ' ', &place))

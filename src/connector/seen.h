@@ -18,6 +18,7 @@ const struct metric_family *connector_family(enum connector_family id);
 struct seen_connection {
     char location[SEEN_TEXT_BYTES]; /* that it registered at last */
     struct addr edge;
+    enum transport_kind transport;
     bool is_open; /* quic is filled */
     struct quic_stats quic;
 };

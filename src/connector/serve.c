@@ -9,6 +9,7 @@
 #include "connector/access_keys.h"
 #include "connector/builtin.h"
 #include "connector/byte_service.h"
+#include "connector/config_request.h"
 #include "connector/edge_rpc.h"
 #include "connector/origin.h"
 #include "connector/origin_call.h"
@@ -167,6 +168,11 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
         serve_admitted(s, ex, rule, s->ingress);
 }
 
+static void route_h2(void *ctx, struct exchange *ex)
+{
+    route(ctx, ex, tunnel_h2_type(ex));
+}
+
 static void count_failure(struct serve *s, enum failure failure)
 {
     metric_add(s->metrics, SERVE_failed_UNKNOWN + (size_t)failure - FAILURE_UNKNOWN, 1);
@@ -283,7 +289,12 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
     s->streams.rpc = rpc;
     if (conf->stream_head > 0)
         s->streams.head = conf->stream_head;
+    h2_server_group_init(&s->h2_streams, loop, NULL, route_h2, s);
+    s->h2_streams.dialect = &TUNNEL_H2_SERVER;
+    s->h2_streams.done = done;
+    s->h2_streams.stall = 0; /* the edge watches its visitors */
     list_init(&s->rpcs);
+    list_init(&s->requests);
     return s->origins != NULL && s->origins_h2 != NULL && s->access_keys != NULL ? 0 : ERR_NOMEM;
 }
 
@@ -300,7 +311,9 @@ void serve_done(struct serve *s)
     if (s->loop == NULL)
         return;
     tunnel_server_abort(&s->streams);
+    h2_server_group_abort(&s->h2_streams);
     edge_rpc_abort(s);
+    config_requests_abort(s);
     access_keys_abort(s->access_keys);
     loop_turn(s->loop, 0); /* the exchanges' right sides let go of their origins */
     access_keys_free(s->access_keys);
@@ -313,4 +326,10 @@ void serve_done(struct serve *s)
 void serve_stream(struct serve *s, struct stream *stream, unsigned extensions)
 {
     tunnel_serve(&s->streams, stream, extensions);
+}
+
+void serve_h2_stream(struct serve *s, struct h2_stream *stream, const struct h2_head *head,
+                     const struct h2_hop *hop)
+{
+    h2_serve_stream(&s->h2_streams, stream, head, hop);
 }

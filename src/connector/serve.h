@@ -7,6 +7,7 @@
 #include "connector/ingress.h"
 #include "connector/warp.h"
 #include "http/access_log.h"
+#include "tunnel/h2_server.h"
 #include "tunnel/server.h"
 
 struct access_keys;
@@ -42,9 +43,11 @@ struct serve {
     size_t head_max;                      /* bytes of a response's head; 0 = limits.h */
     char connector[UUID_TEXT_BYTES], tunnel[UUID_TEXT_BYTES];
     struct tunnel_server_group streams;
-    struct list rpcs;   /* RPC streams of the edge that are open */
-    uint64_t rpc_count; /* that were ever opened */
-    unsigned asks;      /* configurations whose answer is to come */
+    struct h2_server_group h2_streams;
+    struct list rpcs;       /* RPC streams of the edge that are open */
+    struct list requests;   /* configurations over HTTP/2 that are open */
+    uint64_t request_count; /* of both, that were ever opened */
+    unsigned asks;          /* configurations whose answer is to come */
     void (*configure)(void *ctx, struct config_ask *ask);
     void *configure_ctx;
 };
@@ -75,4 +78,7 @@ void serve_done(struct serve *s);
 void serve_configure(struct serve *s, struct ingress *ingress, const struct warp_routing *warp);
 /* Takes over one stream that the edge opened; `extensions`: what this edge can. */
 void serve_stream(struct serve *s, struct stream *stream, unsigned extensions);
+/* Likewise over HTTP/2, with its head. */
+void serve_h2_stream(struct serve *s, struct h2_stream *stream, const struct h2_head *head,
+                     const struct h2_hop *hop);
 struct metric_set *serve_metrics_new(void);

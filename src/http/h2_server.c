@@ -115,9 +115,9 @@ static int take_request(struct server_stream *t, const struct h2_head *h, const 
     return t->group->dialect != NULL ? t->group->dialect->request(ex, h) : 0;
 }
 
-void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struct h2_hop *hop)
+void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struct h2_head *head,
+                     const struct h2_hop *hop)
 {
-    const struct h2_head *h;
     struct server_stream *t = calloc(1, sizeof *t);
     if (t == NULL) {
         stream_abort(h2_stream_body(s), ERR_NOMEM);
@@ -130,11 +130,8 @@ void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struc
     list_push_back(&g->streams, &t->node);
     g->count++;
     h2_stream_body(s)->owner = &t->task;
-    int r = h2_stream_head(s, &h);
-    if (r == 0) {
-        t->ex = exchange_new(g->loop, &t->task);
-        r = t->ex != NULL ? take_request(t, h, hop) : ERR_NOMEM;
-    }
+    t->ex = exchange_new(g->loop, &t->task);
+    int r = t->ex != NULL ? take_request(t, head, hop) : ERR_NOMEM;
     if (r < 0) {
         stream_end(t, r);
         return;
@@ -368,13 +365,25 @@ static void conn_free(struct server_conn *c)
     task_wake(g->owner);
 }
 
+static void serve_one(struct server_conn *c, struct h2_stream *s)
+{
+    const struct h2_hop hop = { .scheme = c->scheme, .connection = -1 };
+    const struct h2_head *head;
+    int r = h2_stream_head(s, &head);
+    if (r == 0) {
+        h2_serve_stream(c->group, s, head, &hop);
+        return;
+    }
+    stream_abort(h2_stream_body(s), r);
+    stream_release(h2_stream_body(s));
+}
+
 static void conn_run(struct task *t)
 {
     struct server_conn *c = container_of(t, struct server_conn, task);
     struct h2_stream *s;
-    const struct h2_hop hop = { .scheme = c->scheme, .connection = -1 };
     while (h2_conn_accept(c->conn, NULL, &s) == 0)
-        h2_serve_stream(c->group, s, &hop);
+        serve_one(c, s);
     if (h2_conn_state(c->conn) != H2_CLOSED)
         return;
     h2_conn_release(c->conn);

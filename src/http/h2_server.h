@@ -57,5 +57,7 @@ void h2_server_group_abort(struct h2_server_group *g);
  * ERR_NOMEM. */
 int h2_serve(struct h2_server_group *g, struct stream *under, const struct h2_conf *conf,
              const char *scheme) __attribute__((warn_unused_result));
-/* Serves one accepted stream, which is taken over also when memory is short. */
-void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struct h2_hop *hop);
+/* Serves one accepted stream, whose head the caller took; it is taken over also when memory is
+ * short. */
+void h2_serve_stream(struct h2_server_group *g, struct h2_stream *s, const struct h2_head *head,
+                     const struct h2_hop *hop);

@@ -68,6 +68,8 @@ void h2_conn_release(struct h2_conn *c);
 /* As release, without waiting for the peer: for when the loop ends. */
 void h2_conn_abort(struct h2_conn *c);
 void h2_conn_set_owner(struct h2_conn *c, struct task *owner);
+/* From now on the owner is also woken when a stream closes and no more than `count` are left. */
+void h2_conn_tell_left(struct h2_conn *c, size_t count);
 /* Asks the peer for a sign of life now; its answer is the next h2_stats.rtt. */
 void h2_conn_ping(struct h2_conn *c);
 

@@ -37,8 +37,9 @@ struct h2_conn {
     nsec heard_at, rtt;
     struct list streams;
     struct list peers; /* whose head is there, nobody's yet */
-    size_t stream_count;
+    size_t stream_count, told_left;
     uint64_t bytes_in, bytes_out;
+    struct lingerer lingerer; /* released, and its last words are still on their way */
     struct reaper reaper;
 };
 

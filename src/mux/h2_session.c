@@ -112,6 +112,7 @@ int h2_open(struct loop *loop, const struct h2_conf *conf, struct stream *under,
     }
     list_init(&c->streams);
     list_init(&c->peers);
+    list_init(&c->lingerer.node);
     buf_init(&c->in, loop_chunks(loop), READ_STEP_BYTES);
     buf_init(&c->out, loop_chunks(loop), OUT_BYTES_MAX);
     task_init(&c->task, loop, run);
@@ -140,6 +141,7 @@ static void free_when_over(struct h2_conn *c)
     if (!c->is_released || c->under != NULL)
         return;
     c->is_released = false; /* once */
+    list_remove(&c->lingerer.node);
     task_done(&c->task);
     task_done(&c->send);
     loop_reap(c->loop, &c->reaper, reap);
@@ -239,9 +241,32 @@ void h2_conn_drain(struct h2_conn *c)
     task_wake(&c->send);
 }
 
+void h2_conn_tell_left(struct h2_conn *c, size_t count)
+{
+    c->told_left = count;
+    if (c->stream_count <= count)
+        task_wake(c->owner);
+}
+
 void h2_conn_close(struct h2_conn *c, uint32_t code)
 {
     h2_fail(c, ERR_CLOSED, code, "closed by us");
+}
+
+/* What is written goes out as far as it does at once. */
+static void end_now(struct h2_conn *c)
+{
+    h2_send_run(&c->send);
+    if (c->under != NULL) {
+        stream_finish(c->under);
+        let_go_of_under(c);
+    }
+    free_when_over(c);
+}
+
+static void linger_end(struct lingerer *l)
+{
+    end_now(container_of(l, struct h2_conn, lingerer));
 }
 
 void h2_conn_release(struct h2_conn *c)
@@ -251,6 +276,8 @@ void h2_conn_release(struct h2_conn *c)
     c->owner = NULL;
     c->is_released = true;
     h2_fail(c, ERR_CLOSED, H2_NO_ERROR, "closed by us");
+    if (c->under != NULL)
+        loop_linger(c->loop, &c->lingerer, linger_end);
     free_when_over(c);
 }
 
@@ -260,13 +287,8 @@ void h2_conn_abort(struct h2_conn *c)
         return;
     c->owner = NULL;
     h2_fail(c, ERR_CLOSED, H2_NO_ERROR, "closed by us");
-    if (c->under != NULL) {
-        h2_send_run(&c->send);
-        stream_finish(c->under);
-        let_go_of_under(c);
-    }
     c->is_released = true;
-    free_when_over(c);
+    end_now(c);
 }
 
 /* ---- what a peer may do for nothing ---- */

@@ -55,7 +55,7 @@ static void leave_conn(struct h2_stream *s)
     list_remove(&s->node);
     s->conn = NULL;
     c->stream_count--;
-    if (c->wants_room || c->stream_count == 0) {
+    if (c->wants_room || c->stream_count <= c->told_left) {
         c->wants_room = false;
         task_wake(c->owner);
     }

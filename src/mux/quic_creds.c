@@ -1,12 +1,11 @@
 /* TLS 1.3 for QUIC: credentials, sessions, and whom to believe. */
-#include <gnutls/abstract.h>
-#include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "mux/quic_int.h"
+#include "net/tls_pin.h"
 
 /* The reference offers X25519MLKEM768 and P-256, never plain X25519: P-256 must be here. A newer
  * GnuTLS also has the first. */
@@ -19,7 +18,6 @@
     PRIORITY_BASE                                                                                  \
     "+GROUP-X25519-MLKEM768:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:%DISABLE_TLS13_"       \
     "COMPAT_MODE"
-#define CHAIN_MAX 8 /* certificates of a peer that are looked at for the pin */
 
 static int creds_new(bool is_server, struct quic_creds **ret, struct fault *fault)
 {
@@ -134,67 +132,15 @@ static int refuse_status(struct quic_conn *c, unsigned status)
     return r;
 }
 
-static bool has_pin(gnutls_x509_crt_t crt, const uint8_t pin[32])
-{
-    uint8_t hash[32];
-    gnutls_pubkey_t key;
-    gnutls_datum_t spki = { 0 };
-    bool is_equal = false;
-    if (gnutls_pubkey_init(&key) < 0)
-        return false;
-    if (gnutls_pubkey_import_x509(key, crt, 0) == 0 &&
-        gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, &spki) == 0) {
-        is_equal = gnutls_hash_fast(GNUTLS_DIG_SHA256, spki.data, spki.size, hash) == 0 &&
-                   slice_eq_secret(slice_of(hash, 32), slice_of(pin, 32));
-        gnutls_free(spki.data);
-    }
-    gnutls_pubkey_deinit(key);
-    return is_equal;
-}
-
-/* The chain must end in a CA whose key is the pinned one; with that as the only root it is verified
- * like any other. */
-static int verify_pin(struct quic_conn *c)
-{
-    unsigned count = 0, status = 0;
-    gnutls_x509_crt_t chain[CHAIN_MAX] = { 0 };
-    gnutls_x509_trust_list_t list = NULL;
-    const gnutls_datum_t *peers = gnutls_certificate_get_peers(c->tls, &count);
-    unsigned have = 0;
-    int r = peers == NULL || count == 0 || count > CHAIN_MAX ? GNUTLS_E_CERTIFICATE_ERROR : 0;
-    for (; r == 0 && have < count; have++) {
-        r = gnutls_x509_crt_init(&chain[have]);
-        if (r == 0)
-            r = gnutls_x509_crt_import(chain[have], &peers[have], GNUTLS_X509_FMT_DER);
-    }
-    bool is_ours = r == 0 && has_pin(chain[count - 1], c->creds->pin);
-    if (is_ours)
-        r = gnutls_x509_trust_list_init(&list, 0);
-    if (is_ours && r == 0) {
-        (void)gnutls_x509_trust_list_add_cas(list, &chain[count - 1], 1, 0);
-        gnutls_typed_vdata_st name = { .type = GNUTLS_DT_DNS_HOSTNAME,
-                                       .data = (unsigned char *)c->server_name };
-        r = gnutls_x509_trust_list_verify_crt2(list, chain, count, &name, 1, 0, &status, NULL);
-    }
-    if (list != NULL)
-        gnutls_x509_trust_list_deinit(list, 0);
-    for (unsigned i = 0; i < have; i++)
-        if (chain[i] != NULL)
-            gnutls_x509_crt_deinit(chain[i]);
-    if (r != 0)
-        return refuse(c, "the chain cannot be read");
-    if (!is_ours)
-        return refuse(c, "not the CA that the token pins");
-    return status != 0 ? refuse_status(c, status) : 0;
-}
-
 static int on_verify(gnutls_session_t session)
 {
     ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(session);
     struct quic_conn *c = ref->user_data;
     unsigned status = 0;
-    if (c->creds->has_pin)
-        return verify_pin(c);
+    if (c->creds->has_pin) {
+        const char *text = tls_pin_check(session, c->server_name, c->creds->pin, &status);
+        return text == NULL ? 0 : text[0] != 0 ? refuse(c, text) : refuse_status(c, status);
+    }
     if (gnutls_certificate_verify_peers3(session, c->server_name, &status) < 0)
         return refuse(c, "it could not be verified");
     return status != 0 ? refuse_status(c, status) : 0;

@@ -118,6 +118,15 @@ struct reaper {
 };
 void loop_reap(struct loop *loop, struct reaper *r, void (*reap)(struct reaper *));
 
+/* A transport that its owner has let go and that still delivers what was written. The loop ends it
+ * at the latest when it goes itself. Embed it, with the node initialised; list_remove(&node) when
+ * it is through. */
+struct lingerer {
+    struct list node;
+    void (*end)(struct lingerer *); /* the loop is going: frees through loop_reap */
+};
+void loop_linger(struct loop *loop, struct lingerer *lingerer, void (*end)(struct lingerer *));
+
 /* ---- between threads ---- */
 
 /* A message for another loop. Embed it; the sender gives it away, `deliver` runs on the receiver's

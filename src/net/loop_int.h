@@ -29,15 +29,6 @@ struct loop {
 /* loop.c: tasks may be waiting. */
 void loop_stir(struct loop *loop);
 
-/* A transport that its owner has let go and that still delivers what was written. The loop ends it
- * at the latest when it goes itself. Embed it, with the node initialised; list_remove(&node) when
- * it is through. */
-struct lingerer {
-    struct list node;
-    void (*end)(struct lingerer *); /* the loop is going: frees through loop_reap */
-};
-void loop_linger(struct loop *loop, struct lingerer *lingerer, void (*end)(struct lingerer *));
-
 /* deadline.c */
 int deadlines_open(struct loop *loop);
 void deadlines_close(struct loop *loop);

@@ -404,6 +404,19 @@ static int configure(struct tls *t)
     return r;
 }
 
+static int on_verify_pin(gnutls_session_t session)
+{
+    struct tls *t = gnutls_session_get_ptr(session);
+    unsigned status = 0;
+    const char *text = tls_pin_check(session, t->name, t->creds->pin, &status);
+    if (text == NULL)
+        return 0;
+    t->fault = text[0] == 0 ? tls_fault_of_status(status) : TLS_FAULT_ISSUER;
+    (void)snprintf(t->failure, sizeof t->failure, "certificate for %.60s: %s", t->name,
+                   text[0] == 0 ? "not trusted" : text);
+    return GNUTLS_E_CERTIFICATE_ERROR;
+}
+
 static int set_name(struct tls *t, struct slice name)
 {
     struct addr ip;
@@ -413,7 +426,9 @@ static int set_name(struct tls *t, struct slice name)
     int r = 0;
     if (addr_parse_ip(name, 0, &ip) < 0)
         r = gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, t->name, name.n);
-    if (r == 0 && t->creds->verifies)
+    if (r == 0 && t->creds->has_pin)
+        gnutls_session_set_verify_function(t->session, on_verify_pin);
+    else if (r == 0 && t->creds->verifies)
         gnutls_session_set_verify_cert(t->session, t->name, 0);
     return r;
 }

@@ -39,6 +39,7 @@ struct tls_client_opts {
     struct slice ca_pem;            /* extra or only roots */
     bool system_roots;              /* also the system's store (loaded once for each creds) */
     bool verify;                    /* chain and name */
+    const uint8_t *pin;             /* the roots are not asked but this (tls_pin.h); or NULL */
     const char *const *alpn;        /* NULL-terminated, or NULL */
     struct slice cert_pem, key_pem; /* client certificate, or empty */
 };

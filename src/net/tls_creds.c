@@ -151,6 +151,9 @@ int tls_creds_client(const struct tls_client_opts *opts, struct tls_creds **ret,
     if (r < 0)
         return r;
     c->verifies = opts->verify;
+    c->has_pin = opts->pin != NULL;
+    if (c->has_pin)
+        memcpy(c->pin, opts->pin, sizeof c->pin);
     const char *what = "the certificates";
     int e = 0;
     if (opts->ca_pem.n > 0) {

@@ -4,6 +4,7 @@
 #include <gnutls/gnutls.h>
 
 #include "net/tls.h"
+#include "net/tls_pin.h"
 
 #define TLS_CHAIN_MAX 8
 
@@ -16,7 +17,8 @@ struct tls_cert {
 
 struct tls_creds {
     _Atomic unsigned refs;
-    bool is_server, verifies;
+    bool is_server, verifies, has_pin;
+    uint8_t pin[TLS_PIN_BYTES];
     gnutls_certificate_credentials_t cert;
     gnutls_priority_t priority;
     gnutls_datum_t tickets; /* key of session tickets, a server's */

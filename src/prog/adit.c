@@ -94,6 +94,7 @@ static int set_up_log(struct cli *c)
 {
     enum log_level level;
     enum log_format format;
+    enum protocol protocol;
     if (log_level_parse(slice_str(c->o.log_level), &level) < 0)
         return fault_set(&c->fault, ERR_INVALID,
                          "--loglevel %s: trace, debug, info, warn, error or off is wanted",
@@ -101,14 +102,8 @@ static int set_up_log(struct cli *c)
     if (log_format_parse(slice_str(c->o.log_format), &format) < 0)
         return fault_set(&c->fault, ERR_INVALID, "--log-format %s: logfmt or json is wanted",
                          c->o.log_format);
-    if (slice_eq(slice_str(c->o.protocol), SLICE("http2")) ||
-        slice_eq(slice_str(c->o.protocol), SLICE("h2mux")))
-        return fault_set(&c->fault, ERR_UNSUPPORTED,
-                         "--protocol %s is not offered yet; use auto or quic", c->o.protocol);
-    if (!slice_eq(slice_str(c->o.protocol), SLICE("auto")) &&
-        !slice_eq(slice_str(c->o.protocol), SLICE("quic")))
-        return fault_set(&c->fault, ERR_INVALID, "--protocol %s: auto or quic is wanted",
-                         c->o.protocol);
+    if (cli_protocol(c, &protocol) < 0)
+        return c->fault.code;
     if (slice_eq(slice_str(c->o.output), SLICE("json")))
         format = LOG_JSON;
     log_setup(level, format, 2);
