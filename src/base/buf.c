@@ -277,6 +277,15 @@ size_t buf_move(struct buf *to, struct buf *from, size_t max)
     return moved;
 }
 
+static int share_piece(struct buf *to, const struct seg *s, size_t at, size_t n)
+{
+    struct seg piece = { .chunk = chunk_ref(s->chunk), .p = s->p + at, .n = n };
+    int r = push_seg(to, piece);
+    if (r < 0)
+        chunk_unref(piece.chunk);
+    return r;
+}
+
 int buf_share(struct buf *to, const struct buf *from, struct slice part)
 {
     if (part.n > buf_room(to))
@@ -285,11 +294,24 @@ int buf_share(struct buf *to, const struct buf *from, struct slice part)
         return 0;
     const struct seg *s = buf_seg(from, 0);
     assert(part.p >= s->p && part.p + part.n <= s->p + s->n);
-    struct seg piece = { .chunk = chunk_ref(s->chunk), .p = s->p + (part.p - s->p), .n = part.n };
-    int r = push_seg(to, piece);
-    if (r < 0)
-        chunk_unref(piece.chunk);
-    return r;
+    return share_piece(to, s, (size_t)(part.p - s->p), part.n);
+}
+
+int buf_share_tail(struct buf *to, const struct buf *from, size_t skip)
+{
+    if (skip >= from->len)
+        return 0;
+    if (from->len - skip > buf_room(to))
+        return ERR_LIMIT;
+    for (uint32_t i = 0; i < from->count; i++) {
+        const struct seg *s = buf_seg(from, i);
+        size_t passed = skip < s->n ? skip : s->n;
+        skip -= passed;
+        int r = passed < s->n ? share_piece(to, s, passed, s->n - passed) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 void buf_drop(struct buf *b, size_t n)

@@ -85,6 +85,11 @@ static inline bool buf_is_stuck(const struct buf *to, const struct buf *from)
 int buf_share(struct buf *to, const struct buf *from, struct slice part)
     __attribute__((warn_unused_result));
 
+/* Appends what is behind the first `skip` bytes of `from` likewise. ERR_LIMIT past the bound (then
+ * nothing was appended), ERR_NOMEM (then perhaps a part). */
+int buf_share_tail(struct buf *to, const struct buf *from, size_t skip)
+    __attribute__((warn_unused_result));
+
 /* Drops n bytes (at most all) from the front. */
 void buf_drop(struct buf *b, size_t n);
 

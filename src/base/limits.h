@@ -19,7 +19,8 @@
 /* Exchange */
 #define EXCHANGE_ARENA_BYTES_MAX                                                                   \
     (512 * 1024) /* both heads, parsed and serialised, and what belongs to them */
-#define BODY_BYTES_MAX (128 * 1024) /* held between left and right in each direction */
+#define REPLAY_BYTES_MAX (64 * 1024)  /* of a body that is kept until the answer begins */
+#define BODY_BYTES_MAX   (128 * 1024) /* held between left and right in each direction */
 
 /* Streams and transports */
 #define STREAM_SEND_BYTES_MAX                                                                      \

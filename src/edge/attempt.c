@@ -60,9 +60,14 @@ int attempt_run(struct attempt *a)
     return a->kind == ATTEMPT_H2 ? h2_client_run(&a->h2) : tunnel_client_run(&a->stream);
 }
 
-bool attempt_is_fresh(const struct attempt *a)
+bool attempt_is_unanswered(const struct attempt *a)
 {
-    return a->kind == ATTEMPT_H2 ? h2_client_is_fresh(&a->h2) : tunnel_client_is_fresh(&a->stream);
+    return a->kind == ATTEMPT_H2 ? !a->h2.got_any : tunnel_client_is_unanswered(&a->stream);
+}
+
+bool attempt_took_body(const struct attempt *a)
+{
+    return a->kind == ATTEMPT_H2 ? a->h2.body_taken : a->stream.body_taken;
 }
 
 const char *attempt_cause(const struct attempt *a)

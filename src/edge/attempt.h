@@ -24,8 +24,10 @@ int attempt_start(struct attempt *a, struct edge_worker *w, struct link *l, stru
                   struct task *task) __attribute__((warn_unused_result));
 /* As tunnel_client_run: ERR_AGAIN, 0, ERR_ORIGIN, or another error. */
 int attempt_run(struct attempt *a) __attribute__((warn_unused_result));
-/* Whether nothing of the exchange is lost when it is repeated elsewhere. */
-bool attempt_is_fresh(const struct attempt *a);
+/* Whether nothing of an answer has come. */
+bool attempt_is_unanswered(const struct attempt *a);
+/* Whether some of the request's body went with it. */
+bool attempt_took_body(const struct attempt *a);
 /* Of ERR_ORIGIN: the connector's text, without the reference's preface, and its failure. */
 const char *attempt_cause(const struct attempt *a);
 enum failure attempt_failure(const struct attempt *a);

@@ -6,8 +6,11 @@
 #include "base/limits.h"
 #include "tunnel/h2_words.h"
 
-#define KEEPALIVE_NSEC (5 * NSEC_PER_SEC) /* of silence: then a PING */
-#define PONG_NSEC      (3 * NSEC_PER_SEC) /* until the connection is given up */
+#define KEEPALIVE_NSEC (5 * NSEC_PER_SEC)    /* of silence: then a PING */
+#define PONG_NSEC      (5 * NSEC_PER_SEC)    /* until the connection is given up */
+#define ASK_NSEC       (100 * NSEC_PER_MSEC) /* without an answer to what we said: then a PING */
+#define PATIENCE_NSEC  (200 * NSEC_PER_MSEC)
+#define GIVE_UP_NSEC   (3 * NSEC_PER_SEC) /* of QUIC, whose packets are acknowledged one by one */
 
 void carrier_init_quic(struct carrier *c, struct quic_conn *conn, struct task *owner)
 {
@@ -136,4 +139,53 @@ nsec carrier_rtt(const struct carrier *c)
     struct h2_stats stats;
     h2_conn_stats(c->h2, &stats);
     return stats.rtt;
+}
+
+static nsec longer(nsec a, nsec b)
+{
+    return a > b ? a : b;
+}
+
+static struct carrier_health quic_health(const struct carrier *c, nsec now)
+{
+    struct quic_stats s;
+    quic_conn_stats(c->quic, &s);
+    return (struct carrier_health){
+        .is_owed = s.unacked_since > 0,
+        .silent_for = s.unacked_since > 0 && now > s.unacked_since ? now - s.unacked_since : 0,
+        .patience = longer(2 * s.pto, PATIENCE_NSEC),
+        .give_up = longer(6 * s.pto, GIVE_UP_NSEC),
+        .written = s.bytes_sent,
+    };
+}
+
+/* TCP tells nothing of the program behind it: a PING is what it must answer. It may stand behind
+ * much else that was written before. */
+static struct carrier_health h2_health(struct carrier *c, nsec now)
+{
+    struct h2_stats s;
+    h2_conn_stats(c->h2, &s);
+    bool is_asked = s.pinged_at > 0 && s.heard_at <= s.pinged_at;
+    if (s.pinged_at == 0 && s.said_at > 0 && now - s.said_at >= ASK_NSEC)
+        h2_conn_ping(c->h2);
+    return (struct carrier_health){
+        .is_owed = s.said_at > 0,
+        .silent_for = is_asked && now > s.pinged_at ? now - s.pinged_at : 0,
+        .patience = longer(2 * s.rtt, PATIENCE_NSEC),
+        .give_up = PONG_NSEC,
+        .written = s.bytes_out,
+    };
+}
+
+void carrier_probe(struct carrier *c)
+{
+    if (c->quic != NULL)
+        quic_conn_ping(c->quic);
+    else
+        h2_conn_ping(c->h2);
+}
+
+struct carrier_health carrier_health(struct carrier *c, nsec now)
+{
+    return c->quic != NULL ? quic_health(c, now) : h2_health(c, now);
 }

@@ -29,6 +29,18 @@ bool carrier_is_closed(struct carrier *c);
 /* The control stream, once: 0, ERR_AGAIN, ERR_PROTO. Refuses whatever else the connector opens. */
 int carrier_control(struct carrier *c, struct task *owner, struct stream **ret)
     __attribute__((warn_unused_result));
+/* How the connector's silence is to be read. */
+struct carrier_health {
+    bool is_owed;     /* nothing has come since something was sent */
+    nsec silent_for;  /* since it owes us a sign of life; 0 = it owes none */
+    nsec patience;    /* longer than that is suspicious */
+    nsec give_up;     /* longer than that is the end */
+    uint64_t written; /* bytes that were ever sent: whether there is anything new to watch */
+};
+/* Asks for a sign of life where the transport does not do so by itself. */
+struct carrier_health carrier_health(struct carrier *c, nsec now);
+/* Has the connector give a sign of life. */
+void carrier_probe(struct carrier *c);
 /* The round trip that was measured last; 0 = none. */
 nsec carrier_rtt(const struct carrier *c);
 static inline const char *carrier_name(const struct carrier *c)

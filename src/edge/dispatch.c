@@ -5,16 +5,25 @@
 #include "edge/attempt.h"
 #include "edge/edge_int.h"
 #include "edge/forward.h"
+#include "edge/replay.h"
 #include "http/method.h"
 #include "http/page.h"
 
+#define ATTEMPTS_MAX 8 /* over all links and all waiting */
+
 struct dispatch {
     struct task task;
+    struct list waiting; /* in the worker's list of those whose answer has not begun, or of those
+                            that are held */
     struct edge_worker *worker;
     struct exchange *ex;
     struct asked asked;
     struct attempt attempt;
     struct link_tried tried;
+    struct replay replay;
+    struct deadline hold;
+    nsec hold_end; /* 0 = it was never held */
+    bool is_held;
     bool was_reset; /* by the connector, in the last attempt */
 };
 
@@ -46,13 +55,13 @@ static int begin(struct dispatch *d)
     for (;;) {
         struct link *l = link_table_pick(w->links, &d->asked.tunnel, w->index, loop_rng(w->loop),
                                          loop_now(w->loop), &d->tried);
-        if (l == NULL ||
-            d->tried.count == LINK_TRIES_MAX) /* one that was tried is there, though it failed */
-            return d->tried.count > 0 ? ERR_RESET : ERR_NOLINK;
+        bool is_tired = d->tried.count == LINK_TRIES_MAX || d->asked.links == ATTEMPTS_MAX;
+        if (l == NULL || is_tired) /* one that was tried is there, though it failed */
+            return d->asked.links > 0 ? ERR_RESET : ERR_NOLINK;
         d->tried.ids[d->tried.count++] = l->id;
         d->asked.connector = l->connector;
         d->asked.index = l->index;
-        d->asked.links = d->tried.count;
+        d->asked.links++;
         d->asked.is_linked = true;
         int r = attempt_start(&d->attempt, w, l, d->ex, &d->task);
         if (r == 0) {
@@ -65,8 +74,87 @@ static int begin(struct dispatch *d)
 
 static bool may_repeat(const struct dispatch *d, int why)
 {
-    return err_repeats(why) && attempt_is_fresh(&d->attempt) &&
-           method_is_idempotent(d->ex->request.method);
+    return err_repeats(why) && attempt_is_unanswered(&d->attempt) &&
+           method_is_idempotent(d->ex->request.method) &&
+           (!attempt_took_body(&d->attempt) || replay_can(&d->replay));
+}
+
+/* Gives the attempt up for another: 0, or the body cannot be had again. */
+static int give_up(struct dispatch *d)
+{
+    bool took_body = attempt_took_body(&d->attempt);
+    attempt_end(&d->attempt);
+    return took_body ? replay_again(&d->replay, d->ex) : 0;
+}
+
+/* ---- waiting ---- */
+
+static void list_in(struct dispatch *d, struct list *all)
+{
+    if (!list_has_neighbours(&d->waiting))
+        list_push_back(all, &d->waiting);
+}
+
+/* A connector that is being restarted is back in a moment: there is nothing to lose but time. */
+static bool may_hold(const struct dispatch *d)
+{
+    const struct edge_worker *w = d->worker;
+    nsec now = loop_now(w->loop);
+    return w->edge->conf.hold > 0 && !d->was_reset && d->asked.links < ATTEMPTS_MAX &&
+           (d->hold_end == 0 || now < d->hold_end) &&
+           link_table_served(w->links, &d->asked.tunnel, now, LINK_LOST_NSEC);
+}
+
+static void hold(struct dispatch *d)
+{
+    struct edge_worker *w = d->worker;
+    if (d->hold_end == 0) {
+        d->hold_end = loop_now(w->loop) + w->edge->conf.hold;
+        metric_add(w->metrics, EDGE_held, 1);
+        log_info("request waits for a connector", LSTR("request", d->ex->id),
+                 LSTR("host", d->asked.hostname));
+    }
+    list_remove(&d->waiting);
+    list_push_back(&w->held, &d->waiting);
+    d->is_held = true;
+    deadline_set(&d->hold, &d->task, d->hold_end);
+}
+
+static void unhold(struct dispatch *d)
+{
+    d->is_held = false;
+    d->tried.count = 0;
+    list_remove(&d->waiting);
+    deadline_clear(&d->hold);
+}
+
+void dispatch_link_came(struct edge_worker *w, const struct uuid *tunnel)
+{
+    list_each(it, &w->held)
+    {
+        struct dispatch *d = container_of(it, struct dispatch, waiting);
+        if (memcmp(d->asked.tunnel.bytes, tunnel->bytes, sizeof tunnel->bytes) == 0)
+            task_wake(&d->task);
+    }
+    list_each(at, &w->waiting)
+    {
+        struct dispatch *d = container_of(at, struct dispatch, waiting);
+        if (memcmp(d->asked.tunnel.bytes, tunnel->bytes, sizeof tunnel->bytes) == 0)
+            task_wake(&d->task);
+    }
+}
+
+void dispatch_link_doubtful(struct edge_worker *w, const struct link *l)
+{
+    dispatch_link_came(w, &l->tunnel);
+}
+
+/* The connector does not answer at all, and another may. */
+static bool should_move(const struct dispatch *d)
+{
+    return atomic_load_explicit(&d->attempt.link->is_suspect, memory_order_relaxed) &&
+           may_repeat(d, ERR_RESET) && d->asked.links < ATTEMPTS_MAX &&
+           link_table_has_better(d->worker->links, &d->asked.tunnel, &d->tried);
 }
 
 /* ---- the right side ---- */
@@ -75,6 +163,9 @@ static void leave(struct dispatch *d)
 {
     struct exchange *ex = d->ex;
     attempt_end(&d->attempt);
+    replay_done(&d->replay);
+    list_remove(&d->waiting);
+    deadline_clear(&d->hold);
     task_done(&d->task);
     exchange_leave(ex, EX_RIGHT); /* d lives in the exchange's arena: not to be touched any more */
 }
@@ -107,6 +198,33 @@ static void fail(struct dispatch *d, int why)
     leave(d);
 }
 
+/* Goes as far as it can: ERR_AGAIN, 0, or what ended it. */
+static int step(struct dispatch *d)
+{
+    int r = d->attempt.link != NULL ? 0 : begin(d);
+    if (r < 0)
+        return r;
+    replay_keep(&d->replay, d->ex);
+    r = attempt_run(&d->attempt);
+    if (d->ex->response != NULL || r != ERR_AGAIN)
+        list_remove(&d->waiting);
+    else
+        list_in(d, &d->worker->waiting);
+    return r;
+}
+
+/* True when another attempt is to follow. */
+static bool try_again(struct dispatch *d, int why)
+{
+    bool moves = why == ERR_AGAIN;
+    log_info("exchange moves to another link", LSTR("request", d->ex->id),
+             LSTR("connection", d->attempt.link->connection),
+             LSTR("why", moves ? "its connector does not answer" : err_text(why)));
+    metric_add(d->worker->metrics, moves ? EDGE_moved : EDGE_repeated, 1);
+    note_reset(d, why);
+    return give_up(d) == 0;
+}
+
 static void dispatch_run(struct task *t)
 {
     struct dispatch *d = container_of(t, struct dispatch, task);
@@ -115,25 +233,24 @@ static void dispatch_run(struct task *t)
         return;
     }
     forward_trailers(d->ex);
+    if (d->is_held)
+        unhold(d);
     for (;;) {
-        int r = d->attempt.link != NULL ? 0 : begin(d);
-        if (r == 0)
-            r = attempt_run(&d->attempt);
-        if (r == ERR_AGAIN)
-            return;
+        int r = step(d);
         if (r == 0) {
             leave(d);
             return;
         }
-        if (d->attempt.link == NULL || !may_repeat(d, r)) {
-            fail(d, r);
+        if (r == ERR_AGAIN && !should_move(d))
+            return;
+        if (d->attempt.link == NULL && may_hold(d)) {
+            hold(d);
             return;
         }
-        log_info("exchange moves to another link", LSTR("request", d->ex->id),
-                 LSTR("connection", d->attempt.link->connection), LERR(r));
-        metric_add(d->worker->metrics, EDGE_repeated, 1);
-        note_reset(d, r);
-        attempt_end(&d->attempt);
+        if (d->attempt.link == NULL || (r != ERR_AGAIN && !may_repeat(d, r)) || !try_again(d, r)) {
+            fail(d, r == ERR_AGAIN ? ERR_NOMEM : r);
+            return;
+        }
     }
 }
 
@@ -189,6 +306,9 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
     ex->at.routed = loop_now(w->loop);
     d->worker = w;
     d->ex = ex;
+    list_init(&d->waiting);
+    if (ex->request.framing != FRAMING_NONE && method_is_idempotent(ex->request.method))
+        replay_init(&d->replay, ex);
     task_init(&d->task, w->loop, dispatch_run);
     exchange_attach(ex, &d->task);
     dispatch_run(&d->task);

@@ -30,6 +30,8 @@ struct edge_conf {
     size_t metrics_hostnames; /* that are counted by name */
     struct access_log_conf access_log; /* its writer not yet started; borrowed */
     nsec drain;                        /* how long edge_drain lets exchanges go on */
+    nsec hold; /* how long a request waits for a link of a tunnel that just lost its last; 0 = not
+                  at all */
 };
 
 struct edge_addrs {

@@ -51,6 +51,8 @@ struct edge_worker {
     struct map sessions_by_id;
     struct tunnel_server_group bridged; /* streams from other workers for links over HTTP/2 */
     struct link_table *links;
+    struct list waiting;       /* exchanges whose answer has not begun */
+    struct list held;          /* exchanges that wait for a link */
     struct snapshot *snapshot; /* a reference of our own; NULL before the first */
     struct metric_set *metrics;
     struct line_ring *access_log; /* or NULL */
@@ -90,6 +92,10 @@ bool visitors_evict(struct edge_worker *w);
 /* dispatch.c: the h1_route and h1_head of visitors */
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
 void dispatch_head(void *ctx, struct exchange *ex);
+/* The tunnel has a new link: what waits for one may go on. */
+void dispatch_link_came(struct edge_worker *w, const struct uuid *tunnel);
+/* The link became suspect, or answers again: what waits for its answers looks about. */
+void dispatch_link_doubtful(struct edge_worker *w, const struct link *l);
 
 /* account.c: the h1_done and h1_refused of visitors: counters, access log */
 void account_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);

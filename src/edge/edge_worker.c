@@ -37,6 +37,8 @@ int edge_worker_init(void *ctx, struct loop *loop)
     if (w->handshake_patience == 0)
         w->handshake_patience = VISITOR_HANDSHAKE_MS * NSEC_PER_MSEC;
     list_init(&w->sessions);
+    list_init(&w->waiting);
+    list_init(&w->held);
     map_init(&w->sessions_by_id);
     h1_group_init(&w->visitors, loop, &w->accept, dispatch_route, w);
     w->visitors.head_out = dispatch_head;

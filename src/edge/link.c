@@ -39,6 +39,9 @@ void link_unref(struct link *l)
     free(l);
 }
 
+/* One that is suspect costs more than any load. */
+#define SUSPECT_COST ((uint64_t)1 << 40)
+
 /* ---- the table: tunnel → its links, and id → link ---- */
 
 struct entry {
@@ -50,6 +53,8 @@ struct entry {
 struct tunnel_links {
     struct map_node node;
     struct list links;
+    struct list lost; /* among those that have none, the longest ago first */
+    nsec lost_at;
     uint64_t last; /* link that was picked last, and when */
     nsec last_at;
     struct uuid tunnel;
@@ -57,6 +62,7 @@ struct tunnel_links {
 
 struct link_table {
     struct map by_id, by_tunnel;
+    struct list lost;
 };
 
 struct link_table *link_table_new(void)
@@ -66,6 +72,7 @@ struct link_table *link_table_new(void)
         return NULL;
     map_init(&t->by_id);
     map_init(&t->by_tunnel);
+    list_init(&t->lost);
     return t;
 }
 
@@ -94,6 +101,7 @@ static struct tunnel_links *links_make(struct link_table *t, const struct uuid *
     if (tl == NULL)
         return NULL;
     list_init(&tl->links);
+    list_init(&tl->lost);
     tl->tunnel = *tunnel;
     tl->node.key = uuid_key(&tl->tunnel);
     if (map_put(&t->by_tunnel, &tl->node) < 0) {
@@ -103,12 +111,26 @@ static struct tunnel_links *links_make(struct link_table *t, const struct uuid *
     return tl;
 }
 
-static void links_drop_if_empty(struct link_table *t, struct tunnel_links *tl)
+static void links_free(struct link_table *t, struct tunnel_links *tl)
+{
+    map_remove(&t->by_tunnel, &tl->node);
+    list_remove(&tl->lost);
+    free(tl);
+}
+
+/* A tunnel without links is remembered for a while: it may be a restart. */
+static void links_lost(struct link_table *t, struct tunnel_links *tl, nsec now)
 {
     if (!list_is_empty(&tl->links))
         return;
-    map_remove(&t->by_tunnel, &tl->node);
-    free(tl);
+    tl->lost_at = now;
+    list_push_back(&t->lost, &tl->lost);
+    while (!list_is_empty(&t->lost)) {
+        struct tunnel_links *oldest = container_of(t->lost.next, struct tunnel_links, lost);
+        if (now - oldest->lost_at < LINK_LOST_NSEC)
+            break;
+        links_free(t, oldest);
+    }
 }
 
 int link_table_add(struct link_table *t, struct link *l)
@@ -124,10 +146,12 @@ int link_table_add(struct link_table *t, struct link *l)
     int r = map_put(&t->by_id, &e->by_id);
     if (r < 0) {
         free(e);
-        links_drop_if_empty(t, tl);
+        if (list_is_empty(&tl->links) && !list_has_neighbours(&tl->lost))
+            links_free(t, tl);
         return r;
     }
     (void)link_ref(l);
+    list_remove(&tl->lost);
     list_push_back(&tl->links, &e->in_tunnel);
     return 0;
 }
@@ -138,14 +162,14 @@ static struct entry *entry_of(const struct link_table *t, uint64_t id)
     return node != NULL ? container_of(node, struct entry, by_id) : NULL;
 }
 
-void link_table_remove(struct link_table *t, uint64_t id)
+void link_table_remove(struct link_table *t, uint64_t id, nsec now)
 {
     struct entry *e = entry_of(t, id);
     if (e == NULL)
         return;
     map_remove(&t->by_id, &e->by_id);
     list_remove(&e->in_tunnel);
-    links_drop_if_empty(t, links_of(t, &e->link->tunnel));
+    links_lost(t, links_of(t, &e->link->tunnel), now);
     link_unref(e->link);
     free(e);
 }
@@ -186,6 +210,49 @@ static bool was_tried(const struct link_tried *tried, uint64_t id)
     return false;
 }
 
+/* Where an exchange may go at all. */
+static bool is_open_to(const struct link *l, const struct link_tried *tried)
+{
+    return !atomic_load_explicit(&l->is_draining, memory_order_relaxed) && !was_tried(tried, l->id);
+}
+
+static bool is_suspect(const struct link *l)
+{
+    return atomic_load_explicit(&l->is_suspect, memory_order_relaxed);
+}
+
+/* A connector that does not answer on one of its connections may not on the others. */
+static bool has_suspect_sibling(const struct tunnel_links *tl, const struct link *l)
+{
+    for (const struct list *it = tl->links.next; it != &tl->links; it = it->next) {
+        const struct link *other = container_of(it, struct entry, in_tunnel)->link;
+        if (is_suspect(other) &&
+            memcmp(other->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_suspects(const struct tunnel_links *tl)
+{
+    for (const struct list *it = tl->links.next; it != &tl->links; it = it->next)
+        if (is_suspect(container_of(it, struct entry, in_tunnel)->link))
+            return true;
+    return false;
+}
+
+static uint64_t cost_of(const struct tunnel_links *tl, const struct link *l, unsigned near,
+                        bool is_doubtful)
+{
+    uint64_t cost = atomic_load_explicit(&l->in_flight, memory_order_relaxed) +
+                    (l->worker == near ? 0 : NEAR_BONUS);
+    if (is_doubtful && is_suspect(l))
+        cost += SUSPECT_COST;
+    else if (is_doubtful && has_suspect_sibling(tl, l))
+        cost += SUSPECT_COST / 2;
+    return cost;
+}
+
 struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
                              struct rng *rng, nsec now, const struct link_tried *tried)
 {
@@ -194,14 +261,14 @@ struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, un
         return NULL;
     struct link *best = NULL;
     bool is_warm = now - tl->last_at < WARM_NSEC;
+    bool is_doubtful = has_suspects(tl);
     uint64_t best_cost = 0, ties = 0;
     list_each(it, &tl->links)
     {
         struct link *l = container_of(it, struct entry, in_tunnel)->link;
-        if (atomic_load_explicit(&l->is_draining, memory_order_relaxed) || was_tried(tried, l->id))
+        if (!is_open_to(l, tried))
             continue;
-        uint64_t cost = atomic_load_explicit(&l->in_flight, memory_order_relaxed) +
-                        (l->worker == near ? 0 : NEAR_BONUS);
+        uint64_t cost = cost_of(tl, l, near, is_doubtful);
         if (best != NULL && cost > best_cost)
             continue;
         ties = best != NULL && cost == best_cost ? ties + 1 : 1;
@@ -218,7 +285,21 @@ struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, un
     return best;
 }
 
-bool link_table_serves(const struct link_table *t, const struct uuid *tunnel)
+bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel,
+                           const struct link_tried *tried)
 {
-    return links_of(t, tunnel) != NULL;
+    const struct tunnel_links *tl = links_of(t, tunnel);
+    for (const struct list *it = tl != NULL ? tl->links.next : NULL; it != NULL && it != &tl->links;
+         it = it->next) {
+        const struct link *l = container_of(it, struct entry, in_tunnel)->link;
+        if (is_open_to(l, tried) && !is_suspect(l) && !has_suspect_sibling(tl, l))
+            return true;
+    }
+    return false;
+}
+
+bool link_table_served(const struct link_table *t, const struct uuid *tunnel, nsec now, nsec within)
+{
+    const struct tunnel_links *tl = links_of(t, tunnel);
+    return tl != NULL && (!list_is_empty(&tl->links) || now - tl->lost_at < within);
 }

@@ -19,11 +19,14 @@ struct link {
     char connection[UUID_TEXT_BYTES]; /* the connection's uuid, for logs */
     _Atomic uint32_t in_flight; /* exchanges, from all workers; relaxed: a hint for the choice */
     _Atomic bool is_draining;   /* unregistered: no new exchange */
+    _Atomic bool is_suspect;    /* it owes us a sign of life for too long: avoided */
 };
 
 struct link *link_new(uint64_t id, unsigned worker, struct mailbox *mailbox);
 struct link *link_ref(struct link *l);
 void link_unref(struct link *l); /* NULL is accepted; any thread */
+
+#define LINK_LOST_NSEC (30 * NSEC_PER_SEC) /* a tunnel without links is remembered for so long */
 
 #define LINK_ID(worker, serial) ((uint64_t)(worker) << 48 | (serial))
 #define LINK_WORKER(id)         ((unsigned)((id) >> 48))
@@ -35,7 +38,7 @@ struct link_table *link_table_new(void);
 void link_table_free(struct link_table *t); /* NULL is accepted */
 /* Takes a reference of its own. ERR_EXISTS, ERR_NOMEM. */
 int link_table_add(struct link_table *t, struct link *l) __attribute__((warn_unused_result));
-void link_table_remove(struct link_table *t, uint64_t id);
+void link_table_remove(struct link_table *t, uint64_t id, nsec now);
 /* The link by id, borrowed, or NULL. */
 struct link *link_table_find(struct link_table *t, uint64_t id);
 
@@ -48,8 +51,13 @@ struct link_tried {
 
 /* The least loaded link of a tunnel that is not draining and not tried; one of worker `near` is
  * preferred unless it has clearly more to do, and among equals the one that was picked a moment
- * ago. NULL when there is none. Borrowed. */
+ * ago. One that is suspect is taken only where there is no other. NULL when there is none.
+ * Borrowed. */
 struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
                              struct rng *rng, nsec now, const struct link_tried *tried);
-/* Whether the tunnel has a link at all. */
-bool link_table_serves(const struct link_table *t, const struct uuid *tunnel);
+/* Whether a healthy link is there that was not tried. */
+bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel,
+                           const struct link_tried *tried);
+/* Whether the tunnel has a link, or lost its last one less than `within` ago: a restart. */
+bool link_table_served(const struct link_table *t, const struct uuid *tunnel, nsec now,
+                       nsec within);

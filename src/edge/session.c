@@ -11,6 +11,8 @@
     (10 * NSEC_PER_SEC) /* a connection that never registers holds memory for nothing */
 #define CONTROL_BYTES_MAX (CAPNP_MESSAGE_BYTES_MAX + 65536)
 #define RTT_EVERY         16 /* streams */
+#define HEALTH_BUSY_NSEC  (50 * NSEC_PER_MSEC)
+#define HEALTH_IDLE_NSEC  NSEC_PER_SEC
 
 enum session_state {
     SESSION_NEW,
@@ -25,6 +27,9 @@ struct session {
     struct map_node by_id;
     struct task task;
     struct deadline deadline;
+    struct deadline health; /* the next look, while there is something to watch */
+    bool is_watched;        /* that look is soon */
+    uint64_t written;       /* bytes, at the last one */
     struct edge_worker *worker;
     struct carrier carrier;
     struct stream *control;
@@ -39,14 +44,17 @@ struct session {
 };
 
 static void session_run(struct task *t);
+static void watch(struct session *s);
 
 /* ---- links in every worker's table ---- */
+
+enum link_change { LINK_ADDED, LINK_SUSPECT, LINK_REMOVED };
 
 struct link_news {
     struct mail mail;
     struct edge_worker *worker;
     struct link *link;
-    bool is_added;
+    enum link_change change;
 };
 
 static void link_news_drop(struct mail *m)
@@ -56,17 +64,36 @@ static void link_news_drop(struct mail *m)
     free(n);
 }
 
+/* What became of a connector shows on all its connections: those that merely stand are asked. */
+static void probe_siblings(struct edge_worker *w, const struct link *l)
+{
+    list_each(it, &w->sessions)
+    {
+        struct session *s = container_of(it, struct session, node);
+        if (s->state != SESSION_SERVING || s->link == l ||
+            memcmp(s->link->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) != 0)
+            continue;
+        carrier_probe(&s->carrier);
+        watch(s);
+    }
+}
+
 static void link_news_deliver(struct mail *m)
 {
     struct link_news *n = container_of(m, struct link_news, mail);
-    if (n->is_added)
-        (void)!link_table_add(n->worker->links, n->link);
-    else
-        link_table_remove(n->worker->links, n->link->id);
+    struct edge_worker *w = n->worker;
+    if (n->change == LINK_ADDED && link_table_add(w->links, n->link) == 0)
+        dispatch_link_came(w, &n->link->tunnel);
+    else if (n->change == LINK_SUSPECT) {
+        if (atomic_load_explicit(&n->link->is_suspect, memory_order_relaxed))
+            probe_siblings(w, n->link);
+        dispatch_link_doubtful(w, n->link);
+    } else if (n->change == LINK_REMOVED)
+        link_table_remove(w->links, n->link->id, loop_now(w->loop));
     link_news_drop(m);
 }
 
-static void tell_workers(struct session *s, bool is_added)
+static void tell_workers(struct session *s, enum link_change change)
 {
     struct edge *e = s->worker->edge;
     for (unsigned i = 0; i < e->count; i++) {
@@ -76,13 +103,12 @@ static void tell_workers(struct session *s, bool is_added)
         n->mail = (struct mail){ .deliver = link_news_deliver, .drop = link_news_drop };
         n->worker = &e->workers[i];
         n->link = link_ref(s->link);
-        n->is_added = is_added;
+        n->change = change;
         if (i == s->worker->index)
             link_news_deliver(&n->mail);
         else
             mailbox_post(e->mailboxes[i], &n->mail);
     }
-    metric_add(s->worker->metrics, EDGE_links, is_added ? 1 : -1);
 }
 
 /* ---- life ---- */
@@ -159,7 +185,8 @@ static void session_end(struct session *s, const char *why)
     if (s->state == SESSION_OVER)
         return;
     if (s->state == SESSION_SERVING) {
-        tell_workers(s, false);
+        tell_workers(s, LINK_REMOVED);
+        metric_add(w->metrics, EDGE_links, -1);
         log_info("connection ended", LSTR("connection", s->link->connection),
                  LU64("index", s->link->index), LSTR("why", why));
     }
@@ -169,9 +196,10 @@ static void session_end(struct session *s, const char *why)
     map_remove(&w->sessions_by_id, &s->by_id);
     list_remove(&s->node);
     deadline_clear(&s->deadline);
-    task_done(&s->task);
+    deadline_clear(&s->health);
     stream_release(s->control);
     carrier_done(&s->carrier);
+    task_done(&s->task); /* behind whatever woke it while it ended */
     loop_reap(w->loop, &s->reaper, reap);
 }
 
@@ -199,14 +227,64 @@ void sessions_abort(struct edge_worker *w)
     }
 }
 
+/* Something is sent: its answer is watched for. */
+static void watch(struct session *s)
+{
+    if (s->is_watched)
+        return;
+    s->is_watched = true;
+    deadline_set(&s->health, &s->task, loop_now(s->worker->loop) + HEALTH_BUSY_NSEC);
+}
+
 int session_carrier(struct session *s, struct carrier **ret)
 {
     if (s->state != SESSION_SERVING)
         return ERR_CLOSED;
     if (s->opened++ % RTT_EVERY == 0)
         metric_observe(s->worker->metrics, EDGE_link_rtt, carrier_rtt(&s->carrier));
+    watch(s);
     *ret = &s->carrier;
     return 0;
+}
+
+/* ---- health ---- */
+
+static void set_suspect(struct session *s, bool is_suspect, nsec silent_for)
+{
+    struct link *l = s->link;
+    if (atomic_exchange_explicit(&l->is_suspect, is_suspect, memory_order_relaxed) == is_suspect)
+        return;
+    metric_add(s->worker->metrics, is_suspect ? EDGE_suspected : EDGE_readmitted, 1);
+    if (is_suspect) {
+        log_warn("connection is suspect: its connector does not answer",
+                 LSTR("connection", l->connection), LU64("index", l->index),
+                 LU64("silent_ms", silent_for / NSEC_PER_MSEC));
+        tell_workers(s, LINK_SUSPECT);
+    } else {
+        log_info("connection answers again", LSTR("connection", l->connection),
+                 LU64("index", l->index));
+        tell_workers(s, LINK_SUSPECT); /* what waited for a better one may go on here */
+    }
+}
+
+/* Looks often while something is sent, seldom while exchanges merely stand, and not at all while
+ * there is nothing. False when the session ended. */
+static bool check_health(struct session *s)
+{
+    nsec now = loop_now(s->worker->loop);
+    struct carrier_health h = carrier_health(&s->carrier, now);
+    if (h.silent_for > h.give_up) {
+        session_end(s, "its connector has not answered for too long");
+        return false;
+    }
+    set_suspect(s, h.silent_for > h.patience, h.silent_for);
+    bool is_busy = h.written != s->written || h.is_owed;
+    bool has_any = atomic_load_explicit(&s->link->in_flight, memory_order_relaxed) > 0;
+    s->written = h.written;
+    s->is_watched = is_busy;
+    if (is_busy || has_any)
+        deadline_set(&s->health, &s->task, now + (is_busy ? HEALTH_BUSY_NSEC : HEALTH_IDLE_NSEC));
+    return true;
 }
 
 /* ---- registration ---- */
@@ -245,7 +323,8 @@ static void answer_accepted(struct session *s, const struct registration *r)
     s->state = SESSION_SERVING;
     deadline_clear(&s->deadline);
     metric_add(s->worker->metrics, EDGE_registrations_ok, 1);
-    tell_workers(s, true);
+    tell_workers(s, LINK_ADDED);
+    metric_add(s->worker->metrics, EDGE_links, 1);
     if (register_answer(s->rpc, s->register_id, &result, &s->out) < 0)
         session_end(s, "no memory for the answer");
 }
@@ -379,6 +458,8 @@ static void session_run(struct task *t)
                                                    : "no registration came");
         return;
     }
+    if (deadline_take(&s->health) && !check_health(s))
+        return;
     int r = carrier_control(&s->carrier, &s->task, &s->control);
     if (r < 0 && r != ERR_AGAIN) {
         session_end(s, "the connector refused the control stream");

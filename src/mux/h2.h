@@ -76,6 +76,8 @@ void h2_conn_ping(struct h2_conn *c);
 struct h2_stats {
     nsec rtt;                    /* of the last PING; 0 = none was answered */
     nsec heard_at;               /* when a byte last came */
+    nsec pinged_at;              /* a PING that is not answered yet; 0 = none */
+    nsec said_at;                /* the first byte that was sent since heard_at; 0 = none */
     size_t streams, streams_max; /* open; what the peer lets us open at once */
     uint64_t bytes_in, bytes_out;
 };

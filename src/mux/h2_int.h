@@ -34,7 +34,7 @@ struct h2_conn {
     nsec abuse_at;
     struct deadline settings, alive, stall, linger;
     nsec pinged_at; /* 0 = no PING is on its way */
-    nsec heard_at, rtt;
+    nsec heard_at, said_at, rtt;
     struct list streams;
     struct list peers; /* whose head is there, nobody's yet */
     size_t stream_count, told_left;

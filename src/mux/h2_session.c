@@ -360,6 +360,7 @@ static void receive(struct h2_conn *c)
         }
         c->bytes_in += buf_len(&c->in);
         c->heard_at = loop_now(c->loop);
+        c->said_at = 0;
         feed(c);
     }
     task_wake(&c->task);
@@ -471,6 +472,8 @@ void h2_conn_stats(const struct h2_conn *c, struct h2_stats *ret)
             : nghttp2_session_get_remote_settings(c->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     *ret = (struct h2_stats){ .rtt = c->rtt,
                               .heard_at = c->heard_at,
+                              .pinged_at = c->pinged_at,
+                              .said_at = c->said_at,
                               .streams = c->stream_count,
                               .streams_max = most,
                               .bytes_in = c->bytes_in,

@@ -101,6 +101,8 @@ int quic_conn_accept(struct quic_conn *c, struct task *owner, struct stream **re
  * woken when it does). */
 int quic_conn_open(struct quic_conn *c, struct task *owner, struct stream **ret)
     __attribute__((warn_unused_result));
+/* Asks the peer for an acknowledgement, soon. */
+void quic_conn_ping(struct quic_conn *c);
 /* Sends CONNECTION_CLOSE with an application code; every stream ends with ERR_CLOSED. */
 void quic_conn_close(struct quic_conn *c, uint64_t code, const char *reason);
 /* The owner lets go (the streams must have been released or abort now). A connection that is open
@@ -121,7 +123,9 @@ struct quic_stats {
     uint64_t cwnd, bytes_in_flight, bytes_sent, bytes_received, packets_lost;
     size_t mtu;         /* datagram payload in use */
     size_t streams;     /* open now */
-    nsec unacked_since; /* not filled yet: always 0 */
+    nsec unacked_since; /* nothing has come since this was sent and asks for an acknowledgement; 0 =
+                           nothing is owed */
+    nsec pto;           /* probe timeout (RFC 9002 §6.2.1), without its backing off */
 };
 void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret);
 

@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "mux/quic_int.h"
 
-#define CLOSE_ANSWERS_MAX 16 /* packets after our close that are answered with it again */
+#define PEER_ACK_DELAY_NSEC (25 * NSEC_PER_MSEC) /* the default, which the reference keeps */
+#define CLOSE_ANSWERS_MAX   16 /* packets after our close that are answered with it again */
 
 void quic_path(ngtcp2_path *path, const struct addr *local, const struct addr *remote)
 {
@@ -292,6 +293,7 @@ void quic_conn_read(struct quic_conn *c, const struct udp_packet *p)
         quic_conn_fail(c, r);
         return;
     }
+    quic_note_heard(c);
     if (!list_is_empty(&c->starved) && ngtcp2_conn_get_max_data_left(c->ng) > 0)
         list_splice(&c->sendable, &c->starved);
     while (c->unread > c->conf.unread_max || c->e->unread > QUIC_UNREAD_ALL_BYTES_MAX)
@@ -349,6 +351,37 @@ void quic_conn_local_addr(const struct quic_conn *c, struct addr *ret)
     path_addrs(c, ret, &remote);
 }
 
+/* The library pings when nothing was sent for so long; the usual time is back with the next packet
+ * that comes. */
+void quic_conn_ping(struct quic_conn *c)
+{
+    if (c->state != QUIC_OPEN || c->unacked_since != 0)
+        return;
+    c->is_pinging = true;
+    ngtcp2_conn_set_keep_alive_timeout(c->ng, NSEC_PER_MSEC);
+    task_wake(&c->send);
+}
+
+/* Whatever comes is a sign of life. */
+void quic_note_heard(struct quic_conn *c)
+{
+    if (c->is_pinging)
+        ngtcp2_conn_set_keep_alive_timeout(c->ng, c->conf.keepalive);
+    c->is_pinging = false;
+    c->unacked_since = 0;
+    quic_note_sent(c);
+}
+
+void quic_note_sent(struct quic_conn *c)
+{
+    ngtcp2_conn_info info;
+    if (c->unacked_since != 0)
+        return;
+    ngtcp2_conn_get_conn_info(c->ng, &info);
+    if (info.bytes_in_flight > 0)
+        c->unacked_since = loop_now(c->e->loop);
+}
+
 void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret)
 {
     ngtcp2_conn_info info;
@@ -363,5 +396,9 @@ void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret)
         .bytes_received = c->bytes_received,
         .mtu = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ng),
         .streams = c->stream_count,
+        .unacked_since = c->unacked_since,
+        .pto = info.smoothed_rtt +
+               (4 * info.rttvar > NSEC_PER_MSEC ? 4 * info.rttvar : NSEC_PER_MSEC) +
+               PEER_ACK_DELAY_NSEC,
     };
 }

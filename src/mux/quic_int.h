@@ -79,6 +79,8 @@ struct quic_conn {
     size_t close_bytes, close_answers;
     struct list datagrams_in, datagrams_out;
     size_t datagrams_in_count, datagrams_out_count;
+    bool is_pinging;
+    nsec unacked_since; /* see struct quic_stats */
     bool is_released, is_handshake_done;
     uint64_t bytes_sent, bytes_received;
     uint64_t unread; /* bytes in its streams' `in` */
@@ -136,6 +138,8 @@ void quic_conn_fail(struct quic_conn *c, int ng_error);
 void quic_conn_ended(struct quic_conn *c, const struct quic_why *why);
 int quic_conn_accept_new(struct quic_endpoint *e, const struct udp_packet *p);
 void quic_callbacks(ngtcp2_callbacks *cb, bool is_server);
+void quic_note_heard(struct quic_conn *c);
+void quic_note_sent(struct quic_conn *c);
 void quic_path(ngtcp2_path *path, const struct addr *local, const struct addr *remote);
 
 /* quic_send.c */

@@ -286,6 +286,8 @@ static void write_pass(struct quic_conn *c)
     }
     if (udp == 0)
         udp = flush(c, &b);
+    if (total > 0)
+        quic_note_sent(c);
     if (c->is_handshake_done)
         ngtcp2_conn_update_pkt_tx_time(c->ng, now);
     quic_arm(c);

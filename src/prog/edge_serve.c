@@ -317,6 +317,7 @@ static int start_edge(struct server *s, struct fault *fault)
         .visitor_stall = s->o->stall_timeout,
         .visitor_rate = (uint64_t)s->o->min_rate,
         .drain = s->o->grace,
+        .hold = s->o->hold,
         .metrics_hostnames = (size_t)s->o->metrics_hostnames,
         .access_log = s->access_log,
         .opened = confine_thread,

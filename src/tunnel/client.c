@@ -34,9 +34,9 @@ void tunnel_client_done(struct tunnel_client *c)
     *c = (struct tunnel_client){ .cause = c->cause, .failure = c->failure };
 }
 
-bool tunnel_client_is_fresh(const struct tunnel_client *c)
+bool tunnel_client_is_unanswered(const struct tunnel_client *c)
 {
-    return !c->body_taken && (c->state == TC_HEAD || c->state == TC_WAIT);
+    return c->state == TC_HEAD || c->state == TC_WAIT;
 }
 
 /* ---- towards the connector ---- */

@@ -40,7 +40,7 @@ int tunnel_client_init(struct tunnel_client *c, struct exchange *ex, struct stre
  * ERR_ORIGIN: the connector answered with an error text (c->cause). Gives the response to the
  * exchange as it comes. */
 int tunnel_client_run(struct tunnel_client *c) __attribute__((warn_unused_result));
-/* Whether nothing of the exchange is lost when it is repeated on another stream. */
-bool tunnel_client_is_fresh(const struct tunnel_client *c);
+/* Whether nothing of an answer has come; c->body_taken says whether some of the body is gone. */
+bool tunnel_client_is_unanswered(const struct tunnel_client *c);
 /* Releases the stream: an abort unless complete. Safe on a zeroed one. */
 void tunnel_client_done(struct tunnel_client *c);

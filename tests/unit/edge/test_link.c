@@ -50,18 +50,18 @@ TEST(a_link_is_found_by_its_tunnel_and_by_its_id)
     struct table x;
     table_open(&x);
     CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL) == NULL);
-    CHECK(!link_table_serves(x.t, &x.tunnel));
+    CHECK(!link_table_served(x.t, &x.tunnel, 0, 0));
     struct link *l = add(&x, &x.tunnel, 3, 9, 0);
     CHECK(LINK_WORKER(l->id) == 3);
     CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), NULL) == l);
     CHECK(link_table_pick(x.t, &x.other, 0, &x.rng, later(&x), NULL) == NULL);
     CHECK(link_table_find(x.t, l->id) == l && link_table_find(x.t, 77) == NULL);
     CHECK_ERR(ERR_EXISTS, link_table_add(x.t, l));
-    CHECK(link_table_serves(x.t, &x.tunnel) && !link_table_serves(x.t, &x.other));
+    CHECK(link_table_served(x.t, &x.tunnel, 0, 0) && !link_table_served(x.t, &x.other, 0, 0));
     uint64_t id = l->id;
-    link_table_remove(x.t, id);
-    link_table_remove(x.t, id); /* twice is accepted */
-    CHECK(!link_table_serves(x.t, &x.tunnel));
+    link_table_remove(x.t, id, 0);
+    link_table_remove(x.t, id, 0); /* twice is accepted */
+    CHECK(!link_table_served(x.t, &x.tunnel, 0, 0));
     table_close(&x);
 }
 
@@ -128,7 +128,7 @@ TEST(links_that_drain_or_were_tried_are_left_out)
     CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == NULL);
     atomic_store(&a->is_draining, false);
     CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == a);
-    CHECK(link_table_serves(x.t, &x.tunnel));
+    CHECK(link_table_served(x.t, &x.tunnel, 0, 0));
     table_close(&x);
 }
 
@@ -137,7 +137,7 @@ TEST(a_link_lives_as_long_as_somebody_holds_it)
     struct table x;
     table_open(&x);
     struct link *l = link_ref(add(&x, &x.tunnel, 0, 1, 0));
-    link_table_remove(x.t, l->id);
+    link_table_remove(x.t, l->id, 0);
     CHECK(l->worker == 0); /* the sanitizer looks on */
     link_unref(l);
     link_unref(NULL);
