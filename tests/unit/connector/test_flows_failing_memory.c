@@ -61,6 +61,12 @@ TEST(a_flow_with_a_dialogue_survives_the_failure_of_each_of_its_allocations)
     sweep_flow(FLOW_SOCKS, state_);
 }
 
+TEST(a_flow_that_its_visitor_closes_survives_the_failure_of_each_of_its_allocations)
+{
+    sweep_flow(FLOW_CLOSE, state_);
+}
+
 TESTS(RUN(a_flow_to_an_address_survives_the_failure_of_each_of_its_allocations),
       RUN(a_flow_behind_a_websocket_survives_the_failure_of_each_of_its_allocations),
-      RUN(a_flow_with_a_dialogue_survives_the_failure_of_each_of_its_allocations))
+      RUN(a_flow_with_a_dialogue_survives_the_failure_of_each_of_its_allocations),
+      RUN(a_flow_that_its_visitor_closes_survives_the_failure_of_each_of_its_allocations))

@@ -24,7 +24,7 @@ static enum sight one(enum flow_kind kind, enum trouble trouble_kind, size_t fai
 static void sweep_flows(enum trouble trouble_kind, unsigned seen[4], void **state_)
 {
     log_setup(LOG_OFF, LOG_LOGFMT, 2);
-    for (int kind = FLOW_TCP; kind <= FLOW_SOCKS; kind++)
+    for (int kind = 0; kind < FLOW_KINDS; kind++)
         for (size_t n = 1;; n++) {
             size_t calls;
             enum sight sight = one((enum flow_kind)kind, trouble_kind, n, &calls, state_);
