@@ -62,8 +62,7 @@ static inline uint8_t flow_byte(size_t at)
 
 static void origin_open(struct flow_lab *l)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET,
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof at;
     l->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(l->listener, (struct sockaddr *)&at, sizeof at), 0);
@@ -80,11 +79,11 @@ static void origin_hear(struct flow_lab *l)
     while ((n = recv(l->fd, in, sizeof in, 0)) > 0)
         for (ssize_t i = 0; i < n; i++)
             if (in[i] != flow_byte(l->asked++))
-                fail_msg("%s: byte %zu of the question differs", FLOW_NAMES[l->kind],
-                         l->asked - 1);
+                fail_msg("%s: byte %zu of the question differs", FLOW_NAMES[l->kind], l->asked - 1);
     if (n == 0) {
         l->origin_over = true;
-        if (l->asked != QUESTION_BYTES && l->asked > 0) /* a connection that says nothing asks nothing */
+        if (l->asked != QUESTION_BYTES &&
+            l->asked > 0) /* a connection that says nothing asks nothing */
             fail_msg("%s: a question that ends after %zu bytes looks whole to the origin",
                      FLOW_NAMES[l->kind], l->asked);
     } else if (errno != EAGAIN) {
@@ -110,8 +109,7 @@ static void origin_go(struct flow_lab *l)
         l->fd = accept4(l->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (l->fd >= 0 && !l->origin_over)
         origin_hear(l);
-    if (l->origin_over && l->origin_err == 0 && l->answered < ANSWER_BYTES &&
-        l->kind != FLOW_CLOSE)
+    if (l->origin_over && l->origin_err == 0 && l->answered < ANSWER_BYTES && l->kind != FLOW_CLOSE)
         origin_say(l);
 }
 
