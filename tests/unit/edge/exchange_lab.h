@@ -37,7 +37,7 @@ struct lab {
     struct h1_group origin;
     struct h2_server_group origin_h2;
     struct task accept;
-    bool is_streamed, is_h2;
+    bool is_streamed, is_h2, has_trailers;
     /* visitor */
     struct stream *visitor;
     struct buf said, heard;
@@ -82,6 +82,19 @@ struct origin_side {
     struct exchange *ex;
 };
 
+#define TRAILER "X-Sum: 77\r\n"
+
+static int add_trailers(struct exchange *ex, struct response *p)
+{
+    struct fields *f = arena_alloc(&ex->arena, sizeof *f);
+    if (f == NULL)
+        return ERR_NOMEM;
+    fields_init(f, &ex->arena);
+    ex->down_trailers = f;
+    int r = fields_add(f, SLICE("X-Sum"), SLICE("77"));
+    return r == 0 ? fields_add(&p->fields, SLICE("Trailer"), SLICE("X-Sum")) : r;
+}
+
 static void origin_answer(struct exchange *ex)
 {
     struct slice body = slice_of(answer_text(), ANSWER_BYTES);
@@ -91,6 +104,8 @@ static void origin_answer(struct exchange *ex)
     } else {
         struct response *p = response_new(ex, 200);
         r = p != NULL ? buf_put(&ex->down.held, body) : ERR_NOMEM;
+        if (r == 0 && the_lab->has_trailers)
+            r = add_trailers(ex, p);
         if (r == 0) {
             p->framing = FRAMING_STREAM;
             ex->down.total += body.n;
@@ -250,6 +265,7 @@ struct exchange_case {
     const char *name, *request;
     bool is_streamed; /* an answer without a length */
     bool is_h2;       /* the origin speaks HTTP/2 */
+    bool has_trailers; /* both ways: the bodies go in pieces through the tunnel */
 };
 
 static inline void lab_open(struct lab *l, const struct exchange_case *c)
@@ -260,6 +276,8 @@ static inline void lab_open(struct lab *l, const struct exchange_case *c)
     lab_begin(l, c->request);
     l->is_streamed = c->is_streamed;
     l->is_h2 = c->is_h2;
+    l->has_trailers = c->has_trailers;
+    l->link->extensions = c->has_trailers ? EXTENSION_TRAILERS : 0;
     assert_int_equal(addr_parse(SLICE("127.0.0.1:0"), &any), 0);
     assert_int_equal(tcp_listen(l->loop, &any, &opts, &l->accept, &l->listener, &at), 0);
     (void)snprintf(service, sizeof service, "%s://127.0.0.1:%u", l->is_h2 ? "https" : "http",
@@ -343,6 +361,11 @@ static long unchunk(const char *p, char *to, const char **rest)
         if (end == p || strncmp(end, "\r\n", 2) != 0)
             return -1;
         p = end + 2;
+        if (size == 0 && the_lab->has_trailers) {
+            if (strncmp(p, TRAILER, sizeof TRAILER - 1) != 0)
+                return -1;
+            p += sizeof TRAILER - 1;
+        }
         if (strnlen(p, size + 2) < size + 2 || strncmp(p + size, "\r\n", 2) != 0)
             return -1;
         memcpy(to + n, p, size);
@@ -397,7 +420,7 @@ static inline enum sight judge(struct lab *l)
 
 static inline const struct exchange_case *exchange_cases(size_t *ret_count)
 {
-    static char post[32000], stream[32000];
+    static char post[32000], stream[32000], trailers[32000];
     static struct exchange_case cases[] = {
         { "get", "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", false, false },
         { "get, streamed", "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", true,
@@ -408,6 +431,7 @@ static inline const struct exchange_case *exchange_cases(size_t *ret_count)
           "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", true, true },
         { "post over HTTP/2", post, false, true },
         { "post over HTTP/2, streamed", stream, true, true },
+        { "post with trailers", trailers, true, false, true },
     };
     (void)snprintf(post, sizeof post,
                    "POST / HTTP/1.1\r\nHost: " HOST
@@ -417,6 +441,10 @@ static inline const struct exchange_case *exchange_cases(size_t *ret_count)
                    "POST / HTTP/1.1\r\nHost: " HOST
                    "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
                    "4e20\r\n%.*s\r\n0\r\n\r\n",
+                   20000, answer_text());
+    (void)snprintf(trailers, sizeof trailers,
+                   "POST / HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\nTrailer: X-Sum\r\n"
+                   "Transfer-Encoding: chunked\r\n\r\n4e20\r\n%.*s\r\n0\r\n" TRAILER "\r\n",
                    20000, answer_text());
     (void)origin_creds();
     *ret_count = sizeof cases / sizeof cases[0];
