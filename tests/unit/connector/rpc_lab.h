@@ -11,7 +11,7 @@
 #include "net/turn.h"
 #include "tunnel/head.h"
 
-#define RPC_WINDOW 40  /* every message comes in several steps */
+#define RPC_WINDOW 40 /* every message comes in several steps */
 #define RPC_TURNS  600
 #define RPC_CALLS  3
 #define RPC_BYTES  (1 << 20)

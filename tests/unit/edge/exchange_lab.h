@@ -2,8 +2,8 @@
 /* A visitor, the edge's dispatcher, both ends of a tunnel, the connector and an origin, in one
  * process on one loop, all of them the real ones. Streams in memory stand for the visitor's
  * connection and for QUIC; the origin is on loopback. Any operation of any stream can be made to
- * fail. A program that includes this is linked with session_find and session_open_stream wrapped,
- * and as net/faulty.h says. */
+ * fail. A program that includes this is linked with session_find, session_carrier and
+ * quic_conn_open wrapped, and as net/faulty.h says. */
 #include "connector/serve.h"
 #include "crypto/x509.h"
 #include "edge/edge_int.h"
@@ -53,10 +53,19 @@ struct session *__wrap_session_find(struct edge_worker *w, uint64_t id)
     return id == the_lab->link->id ? (struct session *)(uintptr_t)the_lab : NULL;
 }
 
-int __wrap_session_open_stream(struct session *s, struct task *owner, struct stream **ret);
-int __wrap_session_open_stream(struct session *s, struct task *owner, struct stream **ret)
+int __wrap_session_carrier(struct session *s, struct carrier **ret);
+int __wrap_session_carrier(struct session *s, struct carrier **ret)
 {
-    struct lab *l = (struct lab *)(uintptr_t)s;
+    static struct carrier carrier;
+    carrier.quic = (struct quic_conn *)(void *)s;
+    *ret = &carrier;
+    return 0;
+}
+
+int __wrap_quic_conn_open(struct quic_conn *c, struct task *owner, struct stream **ret);
+int __wrap_quic_conn_open(struct quic_conn *c, struct task *owner, struct stream **ret)
+{
+    struct lab *l = (struct lab *)(void *)c;
     struct stream *near, *far;
     int r = pipe_new(l->loop, WINDOW, &near, &far);
     if (r < 0)
@@ -263,8 +272,8 @@ static void lab_begin(struct lab *l, const char *request)
 
 struct exchange_case {
     const char *name, *request;
-    bool is_streamed; /* an answer without a length */
-    bool is_h2;       /* the origin speaks HTTP/2 */
+    bool is_streamed;  /* an answer without a length */
+    bool is_h2;        /* the origin speaks HTTP/2 */
     bool has_trailers; /* both ways: the bodies go in pieces through the tunnel */
 };
 
