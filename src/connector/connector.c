@@ -166,18 +166,19 @@ static void news_deliver(struct mail *m)
  * worker gets the new rules by mail and sends the mail back; when the last one is back the asking
  * worker gets the answer. */
 
-struct publication {
-    _Atomic unsigned refs; /* its letters */
-    unsigned left;         /* workers that still have the old rules */
-    struct config_ask *ask;
-};
-
 struct letter {
     struct mail mail;
     struct connector_worker *worker;
     struct publication *publication;
     struct ingress *ingress; /* counted */
     struct warp_routing warp;
+};
+
+struct publication {
+    _Atomic unsigned refs; /* its letters */
+    unsigned left;         /* workers that still have the old rules */
+    struct config_ask *ask;
+    struct letter letters[]; /* one for each worker */
 };
 
 static void publication_unref(struct publication *p)
@@ -193,7 +194,6 @@ static void letter_drop(struct mail *m)
     struct letter *l = container_of(m, struct letter, mail);
     ingress_unref(l->ingress);
     publication_unref(l->publication);
-    free(l);
 }
 
 static void ask_drop(struct mail *m)
@@ -239,19 +239,15 @@ static void letter_deliver(struct mail *m)
     mailbox_post(loop_mailbox(l->worker->connector->loop), &l->mail);
 }
 
-static void publish(struct connector *c, struct config_ask *ask)
+/* The ask is the publication's from now on. */
+static void publish(struct connector *c, struct publication *p, struct config_ask *ask)
 {
-    struct publication *p = calloc(1, sizeof *p);
-    if (p == NULL)
-        abort();
     atomic_init(&p->refs, c->worker_count);
     p->left = c->worker_count;
     p->ask = ask;
     atomic_store_explicit(&c->flows.max, c->configuration.warp.max_flows, memory_order_relaxed);
     for (unsigned i = 0; i < c->worker_count; i++) {
-        struct letter *l = calloc(1, sizeof *l);
-        if (l == NULL)
-            abort();
+        struct letter *l = &p->letters[i];
         *l = (struct letter){
             .mail = { .deliver = letter_deliver, .drop = letter_drop },
             .worker = &c->workers[i],
@@ -268,20 +264,25 @@ static void ask_deliver(struct mail *m)
     struct config_ask *ask = container_of(m, struct config_ask, mail);
     struct connector_worker *w = container_of(ask->serve, struct connector_worker, serve);
     struct connector *c = w->connector;
-    struct fault f;
+    struct fault f = { 0 };
     if (c->is_stopped) {
         config_ask_free(ask);
         return;
     }
-    bool is_new = configuration_apply(&c->configuration, ask->version, ask->json, &f);
+    /* Laid by beforehand: what is in force must reach the workers. */
+    struct publication *p = calloc(1, sizeof *p + c->worker_count * sizeof p->letters[0]);
+    bool is_new = p != NULL && configuration_apply(&c->configuration, ask->version, ask->json, &f);
+    if (p == NULL)
+        (void)fault_set(&f, ERR_NOMEM, "out of memory");
     ask->applied = c->configuration.version;
     (void)snprintf(ask->err, sizeof ask->err, "%s", f.text);
     if (is_new) {
         log_info("Updated to new configuration", LI64("version", ask->version),
                  LU64("rules", ingress_count(c->configuration.ingress)));
-        publish(c, ask);
+        publish(c, p, ask);
         return;
     }
+    free(p);
     if (f.code != 0)
         log_error("the edge's configuration is refused", LI64("version", ask->version),
                   LI64("in_force", ask->applied), LSTR("why", f.text), LU64("line", f.line),

@@ -249,6 +249,10 @@ void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
     list_push_back(&s->rpcs, &e->node);
     deadline_set(&e->deadline, &e->task, loop_now_fresh(s->loop) + RPC_NSEC);
     task_wake(&e->task);
+    if (buf_is_empty(early))
+        return;
+    buf_drop(early, buf_len(early)); /* a gap in the bytes would be read as something else */
+    edge_rpc_close(e, ERR_NOMEM);
 }
 
 void edge_rpc_configured(struct serve *s, struct config_ask *ask)

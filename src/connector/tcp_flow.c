@@ -91,6 +91,11 @@ static void pump_both(struct tcp_flow *f)
             leave(f);
             return;
         }
+        if (up == ERR_NOMEM) { /* ours: nobody would wake us for it */
+            exchange_fail(f->ex, up, HOP_CONNECTOR, NULL);
+            leave(f);
+            return;
+        }
         /* An origin that takes no more may still have something to say. */
         if (down < 0 && down != ERR_AGAIN) {
             exchange_fail(f->ex, down, HOP_ORIGIN, "the origin's connection broke off");

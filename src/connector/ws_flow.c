@@ -249,6 +249,10 @@ static void relay(struct ws_flow *f)
             return;
         }
         up = pump_up(f);
+        if (up == ERR_NOMEM) { /* ours: what the origin got of it must not look complete */
+            fail(f, up, HOP_CONNECTOR, err_text(up));
+            return;
+        }
         if (f->up_closed && (f->up_finished || (up < 0 && up != ERR_AGAIN))) {
             end(f);
             return;

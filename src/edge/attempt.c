@@ -16,8 +16,10 @@ static int start_across(struct attempt *a, struct edge_worker *w, struct exchang
     metric_add(w->metrics, EDGE_crossed, 1);
     int r = cross_open(w->loop, task, a->link->mailbox, far->loop, bridge_accept, bridge_drop,
                        request, &s);
-    if (r < 0)
+    if (r < 0) {
+        bridge_drop(request);
         return r;
+    }
     unsigned extensions = a->link->is_h2 ? EXTENSIONS_ALL : a->link->extensions;
     a->kind = ATTEMPT_STREAM;
     return tunnel_client_init(&a->stream, ex, s, extensions);

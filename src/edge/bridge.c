@@ -71,7 +71,7 @@ static int carry_up(struct bridge *b)
 {
     int why = 0;
     b->up_over = carry(b, b->near, &b->up, b->link, &why);
-    if (why < 0 && state_of(b, b->near) == 0 && state_of(b, b->link) == 0) {
+    if (why < 0 && why != ERR_NOMEM && state_of(b, b->near) == 0 && state_of(b, b->link) == 0) {
         b->up_over = true;
         why = 0;
     }

@@ -37,9 +37,10 @@ struct session {
     struct buf in, out;
     enum session_state state;
     struct link *link;
-    uint64_t opened;      /* streams, by us */
-    uint32_t register_id; /* of the call that waits for its answer */
-    bool is_told;         /* the control plane knows of it */
+    uint64_t opened;        /* streams, by us */
+    uint32_t register_id;   /* of the call that waits for its answer */
+    bool is_told;           /* the control plane knows of it */
+    struct link_news *news; /* laid by: tell_workers cannot fail */
     struct reaper reaper;
 };
 
@@ -52,6 +53,7 @@ enum link_change { LINK_ADDED, LINK_SUSPECT, LINK_REMOVED };
 
 struct link_news {
     struct mail mail;
+    struct link_news *next; /* of those laid by */
     struct edge_worker *worker;
     struct link *link;
     enum link_change change;
@@ -82,24 +84,55 @@ static void link_news_deliver(struct mail *m)
 {
     struct link_news *n = container_of(m, struct link_news, mail);
     struct edge_worker *w = n->worker;
-    if (n->change == LINK_ADDED && link_table_add(w->links, n->link) == 0)
+    switch (n->change) {
+    case LINK_ADDED:
+        if (link_table_add(w->links, n->link) < 0)
+            log_warn("out of memory: a worker does not know of a connection",
+                     LSTR("connection", n->link->connection), LU64("worker", w->index));
         dispatch_link_came(w, &n->link->tunnel);
-    else if (n->change == LINK_SUSPECT) {
+        break;
+    case LINK_SUSPECT:
         if (atomic_load_explicit(&n->link->is_suspect, memory_order_relaxed))
             probe_siblings(w, n->link);
         dispatch_link_doubtful(w, n->link);
-    } else if (n->change == LINK_REMOVED)
+        break;
+    case LINK_REMOVED:
         link_table_remove(w->links, n->link->id, loop_now(w->loop));
+        break;
+    }
     link_news_drop(m);
+}
+
+/* One for each worker and for both the beginning and the end. */
+static int lay_by_news(struct session *s)
+{
+    for (unsigned i = 0; i < 2 * s->worker->edge->count; i++) {
+        struct link_news *n = calloc(1, sizeof *n);
+        if (n == NULL)
+            return ERR_NOMEM;
+        n->next = s->news;
+        s->news = n;
+    }
+    return 0;
+}
+
+/* Of a link's health nobody must know: without memory they learn of it later. */
+static struct link_news *take_news(struct session *s, enum link_change change)
+{
+    if (change == LINK_SUSPECT)
+        return calloc(1, sizeof(struct link_news));
+    struct link_news *n = s->news;
+    s->news = n->next;
+    return n;
 }
 
 static void tell_workers(struct session *s, enum link_change change)
 {
     struct edge *e = s->worker->edge;
     for (unsigned i = 0; i < e->count; i++) {
-        struct link_news *n = calloc(1, sizeof *n);
+        struct link_news *n = take_news(s, change);
         if (n == NULL)
-            abort();
+            continue;
         n->mail = (struct mail){ .deliver = link_news_deliver, .drop = link_news_drop };
         n->worker = &e->workers[i];
         n->link = link_ref(s->link);
@@ -116,6 +149,8 @@ static void tell_workers(struct session *s, enum link_change change)
 static void reap(struct reaper *r)
 {
     struct session *s = container_of(r, struct session, reaper);
+    while (s->news != NULL)
+        free(take_news(s, LINK_REMOVED));
     rpc_free(s->rpc);
     buf_done(&s->in);
     buf_done(&s->out);
@@ -304,11 +339,26 @@ static void answer_refused(struct session *s, uint32_t id, const char *cause, bo
                                       .should_retry = should_retry,
                                       .retry_after_ns = retry_after };
     metric_add(s->worker->metrics, EDGE_registrations_refused, 1);
-    (void)!register_answer(s->rpc, id, &result, &s->out);
+    if (register_answer(s->rpc, id, &result, &s->out) < 0)
+        session_end(s, "no memory for the answer");
+}
+
+/* The reference waits for the edge to close after a refusal; it gets the time to read why. */
+static void answer_refused_for_good(struct session *s, const char *cause, bool should_retry,
+                                    uint64_t retry_after)
+{
+    s->state = SESSION_REFUSED;
+    answer_refused(s, s->register_id, cause, should_retry, retry_after);
+    if (s->state != SESSION_OVER)
+        deadline_set(&s->deadline, &s->task, loop_now(s->worker->loop) + NSEC_PER_SEC);
 }
 
 static void answer_accepted(struct session *s, const struct registration *r)
 {
+    if (lay_by_news(s) < 0) {
+        answer_refused_for_good(s, "the edge is out of memory", true, NSEC_PER_SEC);
+        return;
+    }
     struct register_result result = {
         .is_accepted = true,
         .connection = r->connection,
@@ -341,15 +391,10 @@ static void answer_deliver(struct mail *m)
     struct edge_worker *w = r->answer_ctx;
     struct session *s = session_find(w, r->link);
     if (s != NULL && s->state == SESSION_ENROLLING) {
-        if (r->is_accepted) {
+        if (r->is_accepted)
             answer_accepted(s, r);
-        } else {
-            s->state = SESSION_REFUSED;
-            answer_refused(s, s->register_id, r->cause, r->should_retry, r->retry_after_ns);
-            /* The reference waits for the edge to close after a refusal; it gets the time to read
-             * why. */
-            deadline_set(&s->deadline, &s->task, loop_now(w->loop) + NSEC_PER_SEC);
-        }
+        else
+            answer_refused_for_good(s, r->cause, r->should_retry, r->retry_after_ns);
         if (s->state != SESSION_OVER)
             task_wake(&s->task);
     }
@@ -427,23 +472,37 @@ static void on_call(struct session *s, const struct rpc_event *call)
 
 /* ---- driving ---- */
 
-/* Reads and writes the control stream. Its end is not the connection's. */
-static void run_control(struct session *s)
+/* Answers what came. 0; ERR_NOMEM: the conversation will not go on. */
+static int answer_calls(struct session *s)
 {
     struct rpc_event event;
-    while (stream_read(s->control, &s->in, READ_STEP_BYTES) == 0)
-        continue;
     unsigned step = 0;
     for (; step < RPC_CALLS_MAX && rpc_next(s->rpc, &s->in, &s->out, &event) == 0; step++) {
         if (event.kind == RPC_CALL)
             on_call(s, &event);
-        if (event.kind == RPC_OVER || s->state == SESSION_OVER)
-            break;
+        if (event.kind == RPC_OVER)
+            return event.err == ERR_NOMEM ? event.err : 0;
+        if (s->state == SESSION_OVER)
+            return 0;
     }
     if (step == RPC_CALLS_MAX)
         task_wake(&s->task); /* the rest in another step */
-    if (s->state != SESSION_OVER && !buf_is_empty(&s->out))
-        (void)!stream_write(s->control, &s->out);
+    return 0;
+}
+
+/* Reads and writes the control stream. Its end is not the connection's; but without memory for it
+ * nobody would be registered any more, and the connector wait for nothing. */
+static void run_control(struct session *s)
+{
+    int r;
+    while ((r = stream_read(s->control, &s->in, READ_STEP_BYTES)) == 0)
+        continue;
+    if (r != ERR_NOMEM)
+        r = answer_calls(s);
+    if (s->state != SESSION_OVER && r != ERR_NOMEM && !buf_is_empty(&s->out))
+        r = stream_write(s->control, &s->out);
+    if (r == ERR_NOMEM && s->state != SESSION_SERVING)
+        session_end(s, "out of memory");
 }
 
 static void session_run(struct task *t)

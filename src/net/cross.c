@@ -19,6 +19,23 @@ enum kind {
     CROSS_LOST,  /* comes back for a note that found no loop any more */
 };
 
+struct half;
+
+/* Those that come once at most, and credit, lie in the half that posts them: telling the end never
+ * wants for memory. */
+struct note {
+    struct mail mail;
+    struct half *to;
+    enum kind kind;
+    bool has_data; /* it is the start of a parcel */
+    int why;
+};
+
+struct parcel {
+    struct note note;
+    struct buf data;
+};
+
 struct half {
     struct stream stream;
     struct shared *shared;
@@ -31,23 +48,18 @@ struct half {
     bool is_full, is_finished, is_in_over, is_released;
     int err;     /* why both directions are over */
     int out_err; /* why nothing can be written any more: what has come may still be read */
+    struct note finish, stop, abort, credit;
+    _Atomic bool is_credit_out; /* `credit` is in the mail */
+    _Atomic size_t granted;     /* by the other half, not yet taken up here */
 };
 
 struct shared {
     _Atomic unsigned refs; /* the two halves while not released, and every mail under way */
     struct half ends[2];
+    struct note open;
     cross_accept *accept;
     void (*dropped)(void *ctx);
     void *ctx;
-};
-
-struct note {
-    struct mail mail;
-    struct half *to;
-    enum kind kind;
-    size_t credit;
-    int why;
-    struct buf data;
 };
 
 static const struct stream_ops CROSS_OPS;
@@ -84,11 +96,21 @@ static void stop_writing(struct half *h, int why)
 
 /* ---- notes ---- */
 
-static void note_free(struct note *n)
+static struct parcel *parcel_of(struct note *n)
 {
-    struct shared *sh = n->to->shared;
-    buf_done(&n->data);
-    free(n);
+    return container_of(n, struct parcel, note);
+}
+
+static void parcel_free(struct note *n)
+{
+    buf_done(&parcel_of(n)->data);
+    free(parcel_of(n));
+}
+
+static void note_end(struct note *n, struct shared *sh)
+{
+    if (n->has_data)
+        parcel_free(n);
     shared_unref(sh);
 }
 
@@ -104,13 +126,18 @@ static void post(struct half *from, struct note *n, enum kind kind)
     mailbox_post(from->other->mailbox, &n->mail);
 }
 
-static struct note *note_new(struct half *from)
+static void post_why(struct half *from, struct note *n, enum kind kind, int why)
 {
-    struct note *n = calloc(1, sizeof *n);
-    if (n == NULL)
-        abort();
-    buf_init(&n->data, loop_chunks(from->loop), CROSS_WINDOW_BYTES);
-    return n;
+    n->why = why;
+    post(from, n, kind);
+}
+
+/* The note may still be on its way with what was granted before: then it takes this along. */
+static void grant(struct half *from, size_t credit)
+{
+    atomic_fetch_add(&from->other->granted, credit);
+    if (!atomic_exchange(&from->is_credit_out, true))
+        post(from, &from->credit, CROSS_CREDIT);
 }
 
 /* The receiver's loop is gone: the sender learns of it, on its own thread, by a note that comes
@@ -129,7 +156,7 @@ static void note_dropped(struct mail *m)
         n->kind = CROSS_LOST;
         mailbox_post(n->to->mailbox, &n->mail);
     } else {
-        note_free(n);
+        note_end(n, sh);
     }
     if (was_open)
         shared_unref(sh); /* of the far half, which nobody will ever have */
@@ -152,24 +179,36 @@ static void take_data(struct half *h, struct buf *data)
         cross_abort(&h->stream, ERR_NOMEM);
 }
 
+/* From the moment that the note is no longer out, it is the other half's again. */
+static void take_credit(struct half *h)
+{
+    struct shared *sh = h->shared;
+    atomic_store(&h->other->is_credit_out, false);
+    h->out_room += atomic_exchange(&h->granted, 0);
+    if (h->is_full)
+        task_wake(h->stream.owner);
+    h->is_full = false;
+    shared_unref(sh);
+}
+
 static void note_deliver(struct mail *m)
 {
     struct note *n = container_of(m, struct note, mail);
     struct half *h = n->to;
+    if (n->kind == CROSS_CREDIT) {
+        take_credit(h);
+        return;
+    }
     switch (n->kind) {
     case CROSS_OPEN:
         accept_far(h);
         break;
     case CROSS_DATA:
         if (!h->is_released && h->err == 0)
-            take_data(h, &n->data);
+            take_data(h, &parcel_of(n)->data);
         task_wake(h->stream.owner);
         break;
     case CROSS_CREDIT:
-        h->out_room += n->credit;
-        if (h->is_full)
-            task_wake(h->stream.owner);
-        h->is_full = false;
         break;
     case CROSS_FINISH:
         h->is_in_over = true;
@@ -188,7 +227,7 @@ static void note_deliver(struct mail *m)
             die(h, ERR_CLOSED);
         break;
     }
-    note_free(n);
+    note_end(n, h->shared);
 }
 
 /* ---- the five verbs ---- */
@@ -200,10 +239,8 @@ static int cross_read(struct stream *s, struct buf *to, size_t max)
     if (n > 0) {
         h->in_credit += n;
         if (h->in_credit >= CREDIT_STEP) {
-            struct note *note = note_new(h);
-            note->credit = h->in_credit;
+            grant(h, h->in_credit);
             h->in_credit = 0;
-            post(h, note, CROSS_CREDIT);
         }
         return 0;
     }
@@ -212,6 +249,18 @@ static int cross_read(struct stream *s, struct buf *to, size_t max)
     if (max > 0 && buf_is_stuck(to, &h->in))
         return ERR_NOMEM;
     return h->is_in_over && buf_is_empty(&h->in) ? ERR_EOF : ERR_AGAIN;
+}
+
+static int send_data(struct half *h, struct buf *from)
+{
+    struct parcel *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return ERR_NOMEM;
+    p->note.has_data = true;
+    buf_init(&p->data, loop_chunks(h->loop), CROSS_WINDOW_BYTES);
+    h->out_room -= buf_move(&p->data, from, h->out_room); /* some: two pieces need no memory */
+    post(h, &p->note, CROSS_DATA);
+    return 0;
 }
 
 static int cross_write(struct stream *s, struct buf *from)
@@ -223,10 +272,11 @@ static int cross_write(struct stream *s, struct buf *from)
         return h->out_err;
     if (h->is_finished)
         return ERR_CLOSED;
-    if (h->out_room > 0 && !buf_is_empty(from)) {
-        struct note *note = note_new(h);
-        h->out_room -= buf_move(&note->data, from, h->out_room);
-        post(h, note, CROSS_DATA);
+    /* What memory was short for in the middle goes in another parcel. */
+    while (h->out_room > 0 && !buf_is_empty(from)) {
+        int r = send_data(h, from);
+        if (r < 0)
+            return r;
     }
     h->is_full = !buf_is_empty(from);
     return h->is_full ? ERR_AGAIN : 0;
@@ -238,7 +288,7 @@ static void cross_finish(struct stream *s)
     if (h->is_finished || h->err < 0)
         return;
     h->is_finished = true;
-    post(h, note_new(h), CROSS_FINISH);
+    post(h, &h->finish, CROSS_FINISH);
 }
 
 static void cross_abort(struct stream *s, int why)
@@ -248,9 +298,7 @@ static void cross_abort(struct stream *s, int why)
         return;
     h->err = why < 0 ? why : ERR_CLOSED;
     buf_drop(&h->in, buf_len(&h->in));
-    struct note *note = note_new(h);
-    note->why = ERR_RESET;
-    post(h, note, CROSS_ABORT);
+    post_why(h, &h->abort, CROSS_ABORT, ERR_RESET);
 }
 
 static void cross_release(struct stream *s)
@@ -259,9 +307,7 @@ static void cross_release(struct stream *s)
     if (!h->is_finished) {
         cross_abort(s, ERR_CLOSED);
     } else if (h->err == 0 && !h->is_in_over) {
-        struct note *note = note_new(h);
-        note->why = ERR_RESET;
-        post(h, note, CROSS_STOP);
+        post_why(h, &h->stop, CROSS_STOP, ERR_RESET);
     }
     h->stream.owner = NULL;
     h->is_released = true;
@@ -299,7 +345,7 @@ int cross_open(struct loop *near, struct task *owner, struct mailbox *far, struc
     }
     sh->ends[0].stream.owner = owner;
     buf_init(&sh->ends[0].in, loop_chunks(near), CROSS_WINDOW_BYTES);
-    post(&sh->ends[0], note_new(&sh->ends[0]), CROSS_OPEN);
+    post(&sh->ends[0], &sh->open, CROSS_OPEN);
     *ret = &sh->ends[0].stream;
     return 0;
 }

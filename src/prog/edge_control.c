@@ -131,12 +131,14 @@ static void api_call_run(struct task *t)
         return;
     size_t n = buf_len(&c->body);
     uint8_t *whole = malloc(n + 1);
-    if (whole == NULL)
-        abort();
-    (void)buf_copy(&c->body, 0, whole, n);
-    run_api(c, slice_of(whole, n));
-    explicit_bzero(whole, n); /* it may hold a tunnel's secret */
-    free(whole);
+    if (whole != NULL) {
+        (void)buf_copy(&c->body, 0, whole, n);
+        run_api(c, slice_of(whole, n));
+        explicit_bzero(whole, n); /* it may hold a tunnel's secret */
+        free(whole);
+    } else {
+        exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
+    }
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
 }

@@ -68,7 +68,7 @@ static int read_bytes(struct piece_reader *r, struct stream *s, struct buf *in, 
     uint64_t before = to->total;
     int e = ERR_AGAIN;
     if (!buf_is_empty(in)) {
-        e = body_put(to, in, max) > 0 ? 0 : ERR_AGAIN;
+        e = body_put(to, in, max) > 0 ? 0 : body_is_stuck(to, in) ? ERR_NOMEM : ERR_AGAIN;
     } else if (body_room(to) > 0) {
         size_t held = buf_len(&to->held);
         e = stream_read(s, &to->held, max);

@@ -53,6 +53,7 @@ struct rpc {
     size_t frame_cap, frame_bytes;
     struct capnp_message message;
     bool is_over;
+    int err; /* why, when nobody ended it */
 };
 
 struct rpc *rpc_new(void)
@@ -515,9 +516,11 @@ int rpc_next(struct rpc *r, struct buf *in, struct buf *out, struct rpc_event *r
             e = dispatch(r, &root, out, ret);
         if (e == 1)
             return 0;
-        if (e < 0)
+        if (e < 0) {
             r->is_over = true;
+            r->err = e;
+        }
     }
-    *ret = (struct rpc_event){ .kind = RPC_OVER };
+    *ret = (struct rpc_event){ .kind = RPC_OVER, .err = r->err };
     return 0;
 }

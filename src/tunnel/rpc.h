@@ -29,6 +29,7 @@ struct rpc_event {
     uint16_t method;
     struct capnp_struct value; /* params or results; valid until the next rpc_next */
     char text[RPC_TEXT_BYTES];
+    int err; /* RPC_OVER: what broke it at our end (ERR_NOMEM, ERR_PARSE, …); 0 = it was ended */
 };
 
 /* Takes messages off the front of *in until one is worth an event. Writes what the protocol itself

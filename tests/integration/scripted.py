@@ -1,4 +1,5 @@
 """An origin that is a function of its connection for each path, and a visitor of raw bytes."""
+import errno
 import re
 import socket
 import threading
@@ -85,7 +86,8 @@ class Scripted:
             except (EOFError, ConnectionError):
                 pass
             except Exception as e:
-                self.failures.append(e)
+                if getattr(e, "errno", None) != errno.ENOTCONN:  # a shutdown after the peer's reset
+                    self.failures.append(e)
 
     def stop(self):
         self.listener.close()

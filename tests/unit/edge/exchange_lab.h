@@ -2,164 +2,16 @@
 /* A visitor, the edge's dispatcher, both ends of a tunnel, the connector and an origin, in one
  * process on one loop, all of them the real ones. Streams in memory stand for the visitor's
  * connection and for QUIC; the origin is on loopback. Any operation of any stream can be made to
- * fail. A program that includes this is linked with session_find, session_open_stream, tcp_dial,
- * tcp_is_connected and tcp_is_quiet wrapped. */
+ * fail. A program that includes this is linked with session_find, session_carrier and
+ * quic_conn_open wrapped, and as net/faulty.h says. */
 #include "connector/serve.h"
+#include "crypto/x509.h"
 #include "edge/edge_int.h"
+#include "http/h2_server.h"
 #include "http/page.h"
+#include "net/faulty.h"
 #include "net/pipe.h"
 #include "net/turn.h"
-
-/* ---- streams that fail ---- */
-
-enum trouble { TROUBLE_AGAIN, TROUBLE_SHORT, TROUBLE_RESET };
-
-static struct {
-    size_t calls, fail_at; /* the read or write that fails, from 1; 0 = none */
-    enum trouble kind;
-} trouble;
-
-struct faulty {
-    struct stream base;
-    struct stream *inner;
-    struct loop *loop;
-    struct task relay; /* whom the inner stream wakes */
-    struct buf held;   /* taken, and not yet taken by the inner one */
-    bool is_finished;
-    struct reaper reaper;
-};
-
-static struct faulty *faulty_of(struct stream *s)
-{
-    return container_of(s, struct faulty, base);
-}
-
-static int flush_held(struct faulty *f)
-{
-    int r = buf_is_empty(&f->held) ? 0 : stream_write(f->inner, &f->held);
-    if (r == 0 && f->is_finished)
-        stream_finish(f->inner);
-    return r;
-}
-
-static void relay_run(struct task *t)
-{
-    struct faulty *f = container_of(t, struct faulty, relay);
-    (void)flush_held(f);
-    task_wake(f->base.owner);
-}
-
-static bool is_in_trouble(void)
-{
-    return ++trouble.calls == trouble.fail_at;
-}
-
-static int break_off(struct faulty *f)
-{
-    stream_abort(f->inner, ERR_RESET);
-    task_wake(f->base.owner);
-    return ERR_RESET;
-}
-
-static int faulty_read(struct stream *s, struct buf *to, size_t max)
-{
-    struct faulty *f = faulty_of(s);
-    if (!is_in_trouble() || max == 0)
-        return stream_read(f->inner, to, max);
-    if (trouble.kind == TROUBLE_RESET)
-        return break_off(f);
-    task_wake(f->base.owner);
-    return trouble.kind == TROUBLE_AGAIN ? ERR_AGAIN : stream_read(f->inner, to, 1);
-}
-
-static int faulty_write(struct stream *s, struct buf *from)
-{
-    struct faulty *f = faulty_of(s);
-    bool is_now = is_in_trouble();
-    if (is_now && trouble.kind == TROUBLE_RESET)
-        return break_off(f);
-    int r = flush_held(f);
-    if (r < 0)
-        return r;
-    if (!is_now || buf_is_empty(from))
-        return stream_write(f->inner, from);
-    if (trouble.kind == TROUBLE_SHORT && buf_move(&f->held, from, 1) > 0)
-        r = flush_held(f);
-    task_wake(f->base.owner);
-    return r < 0 && r != ERR_AGAIN ? r : buf_is_empty(from) ? 0 : ERR_AGAIN;
-}
-
-static void faulty_finish(struct stream *s)
-{
-    struct faulty *f = faulty_of(s);
-    f->is_finished = true;
-    (void)flush_held(f);
-}
-
-static void faulty_abort(struct stream *s, int why)
-{
-    stream_abort(faulty_of(s)->inner, why);
-}
-
-static void faulty_reap(struct reaper *r)
-{
-    free(container_of(r, struct faulty, reaper));
-}
-
-static void faulty_release(struct stream *s)
-{
-    struct faulty *f = faulty_of(s);
-    task_done(&f->relay);
-    buf_done(&f->held);
-    stream_release(f->inner);
-    loop_reap(f->loop, &f->reaper, faulty_reap);
-}
-
-static const struct stream_ops FAULTY = { "faulty",      faulty_read,  faulty_write,
-                                          faulty_finish, faulty_abort, faulty_release };
-
-/* The stream itself while nothing is to fail. */
-static struct stream *wrap(struct loop *loop, struct stream *inner)
-{
-    struct faulty *f = trouble.fail_at > 0 ? calloc(1, sizeof *f) : NULL;
-    if (f == NULL)
-        return inner;
-    f->base = (struct stream){ .ops = &FAULTY, .owner = inner->owner };
-    f->inner = inner;
-    f->loop = loop;
-    task_init(&f->relay, loop, relay_run);
-    buf_init(&f->held, loop_chunks(loop), 16);
-    inner->owner = &f->relay;
-    return &f->base;
-}
-
-static const struct stream *unwrap(const struct stream *s)
-{
-    return s->ops == &FAULTY ? faulty_of((struct stream *)(uintptr_t)s)->inner : s;
-}
-
-int __real_tcp_dial(struct loop *loop, const struct addr *to, const struct tcp_dial_opts *opts,
-                    struct task *owner, struct stream **ret);
-int __wrap_tcp_dial(struct loop *loop, const struct addr *to, const struct tcp_dial_opts *opts,
-                    struct task *owner, struct stream **ret)
-{
-    int r = __real_tcp_dial(loop, to, opts, owner, ret);
-    if (r == 0)
-        *ret = wrap(loop, *ret);
-    return r;
-}
-
-bool __real_tcp_is_connected(const struct stream *s);
-bool __wrap_tcp_is_connected(const struct stream *s)
-{
-    return __real_tcp_is_connected(unwrap(s));
-}
-
-bool __real_tcp_is_quiet(struct stream *s);
-bool __wrap_tcp_is_quiet(struct stream *s)
-{
-    return __real_tcp_is_quiet((struct stream *)(uintptr_t)unwrap(s));
-}
 
 /* ---- the laboratory ---- */
 
@@ -183,8 +35,9 @@ struct lab {
     /* origin */
     struct tcp_listener *listener;
     struct h1_group origin;
+    struct h2_server_group origin_h2;
     struct task accept;
-    bool is_streamed;
+    bool is_streamed, is_h2, has_trailers;
     /* visitor */
     struct stream *visitor;
     struct buf said, heard;
@@ -200,10 +53,19 @@ struct session *__wrap_session_find(struct edge_worker *w, uint64_t id)
     return id == the_lab->link->id ? (struct session *)(uintptr_t)the_lab : NULL;
 }
 
-int __wrap_session_open_stream(struct session *s, struct task *owner, struct stream **ret);
-int __wrap_session_open_stream(struct session *s, struct task *owner, struct stream **ret)
+int __wrap_session_carrier(struct session *s, struct carrier **ret);
+int __wrap_session_carrier(struct session *s, struct carrier **ret)
 {
-    struct lab *l = (struct lab *)(uintptr_t)s;
+    static struct carrier carrier;
+    carrier.quic = (struct quic_conn *)(void *)s;
+    *ret = &carrier;
+    return 0;
+}
+
+int __wrap_quic_conn_open(struct quic_conn *c, struct task *owner, struct stream **ret);
+int __wrap_quic_conn_open(struct quic_conn *c, struct task *owner, struct stream **ret)
+{
+    struct lab *l = (struct lab *)(void *)c;
     struct stream *near, *far;
     int r = pipe_new(l->loop, WINDOW, &near, &far);
     if (r < 0)
@@ -229,6 +91,19 @@ struct origin_side {
     struct exchange *ex;
 };
 
+#define TRAILER "X-Sum: 77\r\n"
+
+static int add_trailers(struct exchange *ex, struct response *p)
+{
+    struct fields *f = arena_alloc(&ex->arena, sizeof *f);
+    if (f == NULL)
+        return ERR_NOMEM;
+    fields_init(f, &ex->arena);
+    ex->down_trailers = f;
+    int r = fields_add(f, SLICE("X-Sum"), SLICE("77"));
+    return r == 0 ? fields_add(&p->fields, SLICE("Trailer"), SLICE("X-Sum")) : r;
+}
+
 static void origin_answer(struct exchange *ex)
 {
     struct slice body = slice_of(answer_text(), ANSWER_BYTES);
@@ -238,6 +113,8 @@ static void origin_answer(struct exchange *ex)
     } else {
         struct response *p = response_new(ex, 200);
         r = p != NULL ? buf_put(&ex->down.held, body) : ERR_NOMEM;
+        if (r == 0 && the_lab->has_trailers)
+            r = add_trailers(ex, p);
         if (r == 0) {
             p->framing = FRAMING_STREAM;
             ex->down.total += body.n;
@@ -266,11 +143,10 @@ static void origin_run(struct task *t)
     exchange_leave(ex, EX_RIGHT);
 }
 
-static void origin_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
+static void origin_route_h2(void *ctx, struct exchange *ex)
 {
     struct lab *l = ctx;
     struct origin_side *o = arena_alloc(&ex->arena, sizeof *o);
-    (void)conn;
     if (o == NULL) {
         exchange_fail(ex, ERR_NOMEM, HOP_ORIGIN, NULL);
         return;
@@ -282,13 +158,53 @@ static void origin_route(void *ctx, struct exchange *ex, const struct h1_conn *c
     task_wake(&o->task);
 }
 
+static void origin_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
+{
+    (void)conn;
+    origin_route_h2(ctx, ex);
+}
+
+/* Of the origin that speaks HTTP/2: made once, while memory lasts. */
+static struct tls_creds *origin_creds(void)
+{
+    static struct tls_creds *creds;
+    static const char *const names[] = { "127.0.0.1", NULL }, *const alpn[] = { "h2", NULL };
+    struct x509_pair ca, pair;
+    if (creds != NULL)
+        return creds;
+    assert_int_equal(x509_make_ca("origin", &ca, NULL), 0);
+    assert_int_equal(x509_issue(&ca, names, 1, &pair, NULL), 0);
+    struct tls_server_opts opts = { .chain_pem = slice_str(pair.cert_pem),
+                                    .key_pem = slice_str(pair.key_pem),
+                                    .alpn = alpn };
+    assert_int_equal(tls_creds_server(&opts, &creds, NULL), 0);
+    x509_pair_free(&pair);
+    x509_pair_free(&ca);
+    return creds;
+}
+
+/* Below 0, the stream is still the caller's. */
+static int origin_serve(struct lab *l, struct stream *s, const struct addr *peer)
+{
+    static const struct h2_conf conf = { .is_server = true };
+    struct stream *tls;
+    if (!l->is_h2)
+        return h1_serve(&l->origin, s, peer, "http");
+    int r = tls_accept(l->loop, origin_creds(), s, NULL, &tls);
+    if (r < 0)
+        return r;
+    if (h2_serve(&l->origin_h2, tls, &conf, "https") < 0)
+        stream_release(tls);
+    return 0;
+}
+
 static void origin_accept(struct task *t)
 {
     struct lab *l = container_of(t, struct lab, accept);
     struct stream *s;
     struct addr peer;
     while (l->listener != NULL && tcp_accept(l->listener, NULL, &s, &peer) == 0)
-        if (h1_serve(&l->origin, s, &peer, "http") < 0) {
+        if (origin_serve(l, s, &peer) < 0) {
             stream_abort(s, ERR_NOMEM);
             stream_release(s);
         }
@@ -309,6 +225,8 @@ static void open_edge(struct lab *l)
     l->edge.workers = w;
     w->edge = &l->edge;
     w->loop = l->loop;
+    list_init(&w->waiting);
+    list_init(&w->held);
     w->links = link_table_new();
     w->metrics = metric_set_new(METRICS, EDGE_METRICS_COUNT);
     l->edge.hostnames = hostnames_new(10);
@@ -329,8 +247,10 @@ static void open_connector(struct lab *l, const char *service)
     struct origin_request request;
     struct serve_conf conf = { .warp = &l->warp, .flows = &l->flows, .connector = &connector };
     origin_request_defaults(&request);
+    request.http2 = request.no_tls_verify = l->is_h2;
     warp_routing_defaults(&l->warp);
     assert_int_equal(ingress_single(service, &request, &l->ingress, NULL), 0);
+    assert_int_equal(ingress_load_tls(l->ingress, NULL), 0);
     conf.ingress = l->ingress;
     conf.metrics = serve_metrics_new();
     assert_int_equal(serve_init(&l->serve, l->loop, &conf), 0);
@@ -348,19 +268,31 @@ static void lab_begin(struct lab *l, const char *request)
     buf_init(&l->heard, loop_chunks(l->loop), HEARD_MAX);
     assert_int_equal(buf_put(&l->said, slice_str(request)), 0);
     h1_group_init(&l->origin, l->loop, &l->task, origin_route, l);
+    h2_server_group_init(&l->origin_h2, l->loop, &l->task, origin_route_h2, l);
     open_edge(l);
 }
 
-static inline void lab_open(struct lab *l, const char *request, bool is_streamed)
+struct exchange_case {
+    const char *name, *request;
+    bool is_streamed;  /* an answer without a length */
+    bool is_h2;        /* the origin speaks HTTP/2 */
+    bool has_trailers; /* both ways: the bodies go in pieces through the tunnel */
+};
+
+static inline void lab_open(struct lab *l, const struct exchange_case *c)
 {
     struct tcp_listen_opts opts = { .fd = -1 };
     struct addr any, at;
     char service[64];
-    lab_begin(l, request);
-    l->is_streamed = is_streamed;
+    lab_begin(l, c->request);
+    l->is_streamed = c->is_streamed;
+    l->is_h2 = c->is_h2;
+    l->has_trailers = c->has_trailers;
+    l->link->extensions = c->has_trailers ? EXTENSION_TRAILERS : 0;
     assert_int_equal(addr_parse(SLICE("127.0.0.1:0"), &any), 0);
     assert_int_equal(tcp_listen(l->loop, &any, &opts, &l->accept, &l->listener, &at), 0);
-    (void)snprintf(service, sizeof service, "http://127.0.0.1:%u", addr_port(&at));
+    (void)snprintf(service, sizeof service, "%s://127.0.0.1:%u", l->is_h2 ? "https" : "http",
+                   addr_port(&at));
     open_connector(l, service);
 }
 
@@ -374,9 +306,11 @@ static void lab_close(struct lab *l, void **state_)
     tcp_listener_close(l->listener);
     l->listener = NULL;
     h1_group_abort(&l->origin);
+    h2_server_group_abort(&l->origin_h2);
     buf_done(&l->said);
     buf_done(&l->heard);
-    UNTIL(l->loop, w->visitors.count == 0 && l->origin.count == 0 &&
+    UNTIL(l->loop, w->visitors.count == 0 && l->origin.count == 0 && l->origin_h2.count == 0 &&
+                       list_is_empty(&l->origin_h2.conns) &&
                        chunk_pool_used(loop_chunks(l->loop)) == 0);
     if (atomic_load(&l->link->in_flight) != 0)
         fail_msg("the link counts %u exchanges that are over", atomic_load(&l->link->in_flight));
@@ -438,6 +372,11 @@ static long unchunk(const char *p, char *to, const char **rest)
         if (end == p || strncmp(end, "\r\n", 2) != 0)
             return -1;
         p = end + 2;
+        if (size == 0 && the_lab->has_trailers) {
+            if (strncmp(p, TRAILER, sizeof TRAILER - 1) != 0)
+                return -1;
+            p += sizeof TRAILER - 1;
+        }
         if (strnlen(p, size + 2) < size + 2 || strncmp(p + size, "\r\n", 2) != 0)
             return -1;
         memcpy(to + n, p, size);
@@ -490,19 +429,20 @@ static inline enum sight judge(struct lab *l)
 
 /* ---- the exchanges ---- */
 
-struct exchange_case {
-    const char *name, *request;
-    bool is_streamed;
-};
-
 static inline const struct exchange_case *exchange_cases(size_t *ret_count)
 {
-    static char post[32000], stream[32000];
+    static char post[32000], stream[32000], trailers[32000];
     static struct exchange_case cases[] = {
-        { "get", "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", false },
-        { "get, streamed", "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", true },
-        { "post", post, false },
-        { "post, streamed", stream, true },
+        { "get", "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", false, false },
+        { "get, streamed", "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", true,
+          false },
+        { "post", post, false, false },
+        { "post, streamed", stream, true, false },
+        { "get over HTTP/2, streamed",
+          "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", true, true },
+        { "post over HTTP/2", post, false, true },
+        { "post over HTTP/2, streamed", stream, true, true },
+        { "post with trailers", trailers, true, false, true },
     };
     (void)snprintf(post, sizeof post,
                    "POST / HTTP/1.1\r\nHost: " HOST
@@ -513,6 +453,11 @@ static inline const struct exchange_case *exchange_cases(size_t *ret_count)
                    "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
                    "4e20\r\n%.*s\r\n0\r\n\r\n",
                    20000, answer_text());
+    (void)snprintf(trailers, sizeof trailers,
+                   "POST / HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\nTrailer: X-Sum\r\n"
+                   "Transfer-Encoding: chunked\r\n\r\n4e20\r\n%.*s\r\n0\r\n" TRAILER "\r\n",
+                   20000, answer_text());
+    (void)origin_creds();
     *ret_count = sizeof cases / sizeof cases[0];
     return cases;
 }

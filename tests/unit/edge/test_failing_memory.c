@@ -13,7 +13,7 @@ static enum sight one(const struct exchange_case *c, size_t fail_at, bool goes_o
 {
     struct lab l;
     long live = memory.live;
-    lab_open(&l, c->request, c->is_streamed);
+    lab_open(&l, c);
     memory.calls = 0;
     memory.fail_at = fail_at;
     memory.goes_on = goes_on;

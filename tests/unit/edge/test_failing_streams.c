@@ -11,7 +11,7 @@ static enum sight one(const struct exchange_case *c, enum trouble kind, size_t f
     trouble.calls = 0;
     trouble.fail_at = fail_at;
     trouble.kind = kind;
-    lab_open(&l, c->request, c->is_streamed);
+    lab_open(&l, c);
     CHECK_OK(ask(&l));
     nsec end = clock_monotonic() + TURN_NSEC_MAX;
     while (!listen_on(&l) && clock_monotonic() < end)
