@@ -76,8 +76,8 @@ static int begin_h2(struct origin_call *c, struct h2_conn *conn)
 static int open_conn(struct origin_call *c)
 {
     const struct service *service = NULL;
-    if (c->turn.of != NULL && c->turn.at == NULL)
-        service = upstream_next(&c->turn, loop_now(c->ex->loop));
+    if (c->turn.at == NULL)
+        service = failover_next(c->serve, &c->turn);
     if (service != NULL)
         origin_target_aim(&c->opts.target, c->ex, c->opts.rule, service);
     origin_target_route(&c->opts.target, c->serve->proxies);
@@ -200,6 +200,25 @@ static void wait_for_origin(struct origin_call *c)
     c->progress = progress;
 }
 
+/* What the choice among several services learns from this one. */
+static void tell_turn(struct origin_call *c)
+{
+    if (c->ex->response != NULL)
+        failover_answered(c->serve, &c->turn);
+    else if (origin_talk_is_on(&c->talk) && origin_talk_has_sent(&c->talk))
+        failover_asked(c->serve, &c->turn);
+}
+
+static void is_too_late(struct origin_call *c)
+{
+    bool is_headless = c->ex->response == NULL;
+    const char *why = is_headless ? "timeout awaiting response headers"
+                                  : "the origin stopped in the middle of its answer";
+    if (is_headless)
+        failover_silent(c->serve, &c->turn, why);
+    fail(c, ERR_TIMEOUT, why);
+}
+
 static void origin_call_run(struct task *t)
 {
     struct origin_call *c = container_of(t, struct origin_call, task);
@@ -215,15 +234,14 @@ static void origin_call_run(struct task *t)
             r = begin(c);
         if (r == 0)
             r = origin_talk_run(&c->talk);
+        tell_turn(c);
         int edited = edit(c);
         if (edited < 0) {
             fail(c, edited, REWRITE_FAILED);
             return;
         }
         if (r == ERR_AGAIN && is_late && patience_of(c) > 0 && progress_of(c->ex) == c->progress) {
-            fail(c, ERR_TIMEOUT,
-                 c->ex->response == NULL ? "timeout awaiting response headers"
-                                         : "the origin stopped in the middle of its answer");
+            is_too_late(c);
             return;
         }
         if (r == ERR_AGAIN) {

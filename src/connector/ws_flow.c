@@ -273,9 +273,7 @@ static void relay(struct ws_flow *f)
 
 static int dial(struct ws_flow *f)
 {
-    const struct service *service = NULL;
-    if (f->turn.of != NULL)
-        service = upstream_next(&f->turn, loop_now(f->ex->loop));
+    const struct service *service = failover_next(f->serve, &f->turn);
     if (service != NULL) {
         f->opts.target.host = service->host;
         f->opts.target.port = service->port;
