@@ -51,6 +51,7 @@ void origin_target_aim(struct origin_target *t, const struct exchange *ex, const
     t->host = service->host;
     t->port = service->port;
     t->is_unix = service->kind == SERVICE_UNIX;
+    t->kept = rule->kept;
     /* A websocket needs a connection of its own, and so does what a PROXY header speaks of. */
     t->offers_h2 = service->is_tls && rule->tls_h2 != NULL && !t->refuses_h2 &&
                    ex->request.upgrade == UPGRADE_NONE && t->prelude.n == 0;
