@@ -16,20 +16,30 @@ struct origin_call {
     struct exchange *ex;
     struct origin_call_opts opts;
     struct origin_conn *conn;
-    struct upstream_turn turn; /* of a rule with several services */
-    struct origin_talk talk;   /* begun when the request is on its way */
-    bool is_second;            /* try, on a fresh connection */
-    bool is_reused;            /* the connection is one that served others */
-    bool is_edited;            /* the response's head is as the rule wants it */
-    struct deadline patience;  /* for the origin's next byte, while it is its turn */
-    uint64_t progress;         /* what had moved when it was set */
+    struct upstream_turn turn;   /* of a rule with several services */
+    struct origin_talk talk;     /* begun when the request is on its way */
+    struct origin_h2_dial *dial; /* others wait for it */
+    struct origin_h2_wait wait;  /* for what another dials */
+    bool has_waited;             /* once: then it dials */
+    bool is_second;              /* try, on a fresh connection */
+    bool is_reused;              /* the connection is one that served others */
+    bool is_edited;              /* the response's head is as the rule wants it */
+    struct deadline patience;    /* for the origin's next byte, while it is its turn */
+    uint64_t progress;           /* what had moved when it was set */
 };
+
+static void end_dial(struct origin_call *c)
+{
+    origin_h2_dial_end(c->dial);
+    c->dial = NULL;
+}
 
 static void release(struct origin_call *c)
 {
     origin_talk_done(&c->talk);
     origin_close(c->conn);
     c->conn = NULL;
+    end_dial(c);
 }
 
 /* c lives in the exchange's arena: not to be touched afterwards. */
@@ -37,6 +47,7 @@ static void leave(struct origin_call *c)
 {
     struct exchange *ex = c->ex;
     release(c);
+    origin_h2_wait_end(&c->wait);
     upstream_leave(&c->turn);
     deadline_clear(&c->patience);
     c->opts.release(c->opts.keep);
@@ -73,9 +84,20 @@ static int begin_h2(struct origin_call *c, struct h2_conn *conn)
     return r;
 }
 
+/* What begins at once shares the connection that the first of them dials. */
+static bool waits_for_other(struct origin_call *c)
+{
+    if (c->has_waited)
+        return false;
+    c->has_waited = origin_h2_wait_begin(c->serve->origins_h2, &c->opts.target, &c->wait, &c->task);
+    return c->has_waited;
+}
+
 static int open_conn(struct origin_call *c)
 {
     const struct service *service = NULL;
+    if (origin_h2_is_waiting(&c->wait))
+        return ERR_AGAIN;
     if (c->turn.at == NULL)
         service = failover_next(c->serve, &c->turn);
     if (service != NULL)
@@ -88,6 +110,8 @@ static int open_conn(struct origin_call *c)
     struct h2_conn *shared = NULL;
     if (c->opts.target.offers_h2 && !fresh)
         shared = origin_h2_find(c->serve->origins_h2, &c->opts.target);
+    if (c->opts.target.offers_h2 && !fresh && shared == NULL && waits_for_other(c))
+        return ERR_AGAIN;
     if (shared != NULL) {
         metric_add(c->serve->metrics, SERVE_reuses, 1);
         c->is_reused = true;
@@ -98,6 +122,8 @@ static int open_conn(struct origin_call *c)
     if (r < 0)
         return r;
     c->is_reused = origin_was_reused(c->conn);
+    if (c->opts.target.offers_h2 && !c->is_reused)
+        c->dial = origin_h2_dial_begin(c->serve->origins_h2, &c->opts.target);
     metric_add(c->serve->metrics, c->is_reused ? SERVE_reuses : SERVE_dials, 1);
     return 0;
 }
@@ -115,8 +141,12 @@ static int begin(struct origin_call *c)
         struct origin_conn *conn = c->conn;
         c->conn = NULL;
         r = origin_h2_adopt(c->serve->origins_h2, conn, &c->opts.target, &shared);
-        return r < 0 ? r : begin_h2(c, shared);
+        if (r == 0)
+            r = begin_h2(c, shared);
+        end_dial(c);
+        return r;
     }
+    end_dial(c);
     r = origin_target_address(&c->opts.target, c->ex, &opts);
     if (r < 0)
         return r;
