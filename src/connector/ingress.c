@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "connector/access_policy.h"
+#include "connector/client_identity.h"
 #include "connector/ingress_int.h"
 #include "connector/origin.h"
 #include "connector/rule_extras.h"
@@ -26,6 +27,7 @@ void ingress_unref(struct ingress *i)
             tls_creds_unref(i->rules[k].access->tls);
         tls_creds_unref(i->rules[k].tls_h2);
         origin_kept_unref(i->rules[k].kept);
+        client_identity_unref(i->rules[k].identity);
     }
     arena_done(&i->arena);
     free(i);

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/access_policy.h"
+#include "connector/client_identity.h"
 #include "connector/rule_extras.h"
 #include "crypto/keyfile.h"
 
@@ -108,13 +109,14 @@ static bool share_creds(const struct ingress *i, size_t index)
             slice_eq(extra_path(o, true), extra_path(r, true))) {
             r->tls = tls_creds_ref(o->tls);
             r->tls_h2 = o->tls_h2 != NULL ? tls_creds_ref(o->tls_h2) : NULL;
+            r->identity = o->identity != NULL ? client_identity_ref(o->identity) : NULL;
             return true;
         }
     }
     return false;
 }
 
-static int load_rule(struct rule *r, struct fault *f)
+int ingress_load_rule(struct rule *r, struct fault *f)
 {
     static const char *const ALPN[] = { "http/1.1", NULL };
     static const char *const ALPN_H2[] = { "h2", "http/1.1", NULL };
@@ -140,6 +142,16 @@ static int load_rule(struct rule *r, struct fault *f)
         explicit_bzero(key, opts.key_pem.n);
     free(key);
     return e;
+}
+
+static int begin_rule(struct rule *r, struct fault *f)
+{
+    if (extra_path(r, false).n > 0) {
+        r->identity = client_identity_new(r);
+        if (r->identity == NULL)
+            return fault_set(f, ERR_NOMEM, "out of memory");
+    }
+    return ingress_load_rule(r, f);
 }
 
 /* Rules with the same roots share them: the system's store alone is a megabyte. */
@@ -183,7 +195,7 @@ int ingress_load_tls(struct ingress *i, struct fault *f)
         struct rule *r = &i->rules[k];
         int e = 0;
         if (rule_has_tls(r) && r->tls == NULL && !share_creds(i, k))
-            e = load_rule(r, f);
+            e = begin_rule(r, f);
         else if (!rule_has_tls(r) && wants_ca(r))
             e = check_ca(r, f);
         if (e == 0)

@@ -12,11 +12,12 @@ struct origin_target {
     struct slice host; /* name or IP literal without brackets; or the path of a unix socket */
     uint16_t port;
     bool is_unix;
-    struct tls_creds *tls; /* NULL = no TLS */
-    struct slice tls_name; /* SNI and the name to verify */
-    nsec connect_timeout;  /* name look-up and TCP together; 0 = for ever */
-    nsec tls_timeout;      /* likewise */
-    nsec tcp_keepalive;    /* 0 = off */
+    struct tls_creds *tls;  /* NULL = no TLS */
+    struct tls_creds *held; /* the reference to it, of whoever aimed (origin_target_done) */
+    struct slice tls_name;  /* SNI and the name to verify */
+    nsec connect_timeout;   /* name look-up and TCP together; 0 = for ever */
+    nsec tls_timeout;       /* likewise */
+    nsec tcp_keepalive;     /* 0 = off */
     bool no_happy_eyeballs;
     nsec idle_timeout; /* of a kept-alive connection; 0 = for ever */
     unsigned idle_max; /* kept-alive connections of `kept`; 0 = none is kept */

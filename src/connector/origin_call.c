@@ -50,6 +50,7 @@ static void leave(struct origin_call *c)
     origin_h2_wait_end(&c->wait);
     upstream_leave(&c->turn);
     deadline_clear(&c->patience);
+    origin_target_done(&c->opts.target);
     c->opts.release(c->opts.keep);
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
@@ -285,8 +286,8 @@ static void origin_call_run(struct task *t)
         if (origin_talk_wants_h1(&c->talk) && origin_talk_is_fresh(&c->talk)) {
             release(c);
             c->opts.target.refuses_h2 = true;
-            c->opts.target.offers_h2 = false;
-            c->opts.target.tls = c->opts.rule->tls;
+            origin_target_aim(&c->opts.target, c->ex, c->opts.rule,
+                              c->turn.at != NULL ? &c->turn.at->service : &c->opts.rule->service);
             continue;
         }
         if (!origin_talk_is_on(&c->talk) && failover_missed(c->serve, &c->turn, r, reason(c, r))) {
@@ -308,6 +309,8 @@ void origin_call_attach(struct serve *s, struct exchange *ex, const struct origi
 {
     struct origin_call *c = arena_alloc(&ex->arena, sizeof *c);
     if (c == NULL) {
+        struct origin_target target = opts->target;
+        origin_target_done(&target);
         opts->release(opts->keep);
         exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, "the request's head is too large");
         return;
