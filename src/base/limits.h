@@ -55,6 +55,7 @@
 #define H2_CONTINUATIONS_MAX   32   /* frames of one header block: 512 KiB of the smallest size */
 #define H2_QUEUE_MAX           1000 /* control frames waiting to be sent: past it nothing is read */
 #define ORIGIN_H2_KEPT_MAX     1024 /* connections to origins that stay without a stream */
+#define ORIGIN_H2_WAITING_MAX  100  /* requests that wait for one that is being dialled */
 #define H2_ABUSE_BURST         10000 /* points: a thousand resets, or five thousand pings */
 #define H2_ABUSE_RATE          1000  /* points forgiven in a second */
 

@@ -30,6 +30,8 @@ struct cli {
     struct yaml_node *file; /* of --config or the first config.yml found; NULL = none */
     const char *file_path;
     struct slice file_text;
+    struct yaml_complaints *complaints; /* of the file itself, or NULL */
+    bool is_file_cut;    /* it is YAML only up to some line: what stands before it is in `file` */
     bool is_file_broken; /* the fault is about the file's rules: there may be more to say */
     struct fault fault;
     struct local_edge local; /* once it was looked for: files may be out of reach later */

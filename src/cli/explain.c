@@ -73,7 +73,11 @@ static const char *option_name(void *ctx, size_t index)
 
 struct ingress_report *cli_check_rules(struct cli *c)
 {
-    struct ingress_check_conf conf = { .where = c->file_path, .option = option_name, .ctx = c };
+    struct ingress_check_conf conf = { .where = c->file_path,
+                                       .option = option_name,
+                                       .ctx = c,
+                                       .complaints = c->complaints,
+                                       .is_cut = c->is_file_cut };
     struct ingress_report *r = arena_alloc(&c->arena, sizeof *r);
     if (r != NULL)
         ingress_check(c->file, &conf, &c->arena, r);

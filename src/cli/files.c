@@ -55,6 +55,24 @@ int cli_read_file(struct cli *c, const char *path, bool secret, struct slice *re
     return ret->p != NULL ? 0 : fault_set(&c->fault, ERR_NOMEM, "out of memory");
 }
 
+/* Who is told that a file is wrong is told everything: what can be read of it is kept for that. */
+static int parse_config(struct cli *c, struct slice text)
+{
+    c->complaints = arena_alloc(&c->arena, sizeof *c->complaints);
+    if (c->complaints == NULL)
+        return fault_set(&c->fault, ERR_NOMEM, "out of memory");
+    int r = yaml_parse_all(text, c->file_path, &c->arena, &c->file, c->complaints, &c->fault);
+    c->is_file_broken = r == ERR_PARSE;
+    if (r == ERR_PARSE && c->file == NULL) {
+        const char *why = arena_str(&c->arena, slice_str(c->fault.text));
+        c->is_file_cut = true;
+        c->file = yaml_parse_before(text, c->fault.line, &c->arena);
+        c->complaints->list[0] = (struct yaml_complaint){ c->fault.line, c->fault.column, why, 0 };
+        c->complaints->count = 1;
+    }
+    return r;
+}
+
 int cli_read_config(struct cli *c)
 {
     struct slice text;
@@ -66,7 +84,7 @@ int cli_read_config(struct cli *c)
     int r = cli_read_file(c, c->file_path, false, &text);
     c->file_text = r == 0 ? text : (struct slice){ 0 };
     if (r == 0)
-        r = yaml_parse(text, c->file_path, &c->arena, &c->file, &c->fault);
+        r = parse_config(c, text);
     return r == 0 ? opt_file(&c->table, c->file, c->file_path, &c->arena, &c->fault) : r;
 }
 

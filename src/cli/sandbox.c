@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "connector/rule_extras.h"
 
 #define METRICS_PORT_FIRST 20241
 #define METRICS_PORT_LAST  20245
@@ -24,6 +25,18 @@ static const char *directory_of(struct cli *c, const char *path)
     return slash == 0 ? "/" : arena_str(&c->arena, slice_sub(s, 0, slash));
 }
 
+/* Read again when it changes, which is often another file of the same name. */
+static void may_read_identity(struct cli *c, const struct rule_extras *x)
+{
+    const struct slice paths[] = { x != NULL ? x->certificate : SLICE(""),
+                                   x != NULL ? x->key : SLICE("") };
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = paths[i].n > 0 ? arena_str(&c->arena, paths[i]) : NULL;
+        if (path != NULL)
+            may_read(&c->confine, directory_of(c, path));
+    }
+}
+
 static void take_files(struct cli *c, const struct ingress *ingress)
 {
     struct confine *k = &c->confine;
@@ -34,6 +47,8 @@ static void take_files(struct cli *c, const struct ingress *ingress)
     for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++)
         if (ingress_rule(ingress, i)->request.ca_pool.n > 0)
             may_read(k, arena_str(&c->arena, ingress_rule(ingress, i)->request.ca_pool));
+    for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++)
+        may_read_identity(c, ingress_rule(ingress, i)->extras);
     const char *logs = c->o.access_log[0] != 0 && strcmp(c->o.access_log, "-") != 0
                            ? directory_of(c, c->o.access_log)
                            : NULL;

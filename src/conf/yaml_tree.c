@@ -3,6 +3,7 @@
 #include <yaml.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/map.h"
 
 struct reading {
@@ -10,20 +11,40 @@ struct reading {
     struct arena *arena;
     const char *where;
     struct fault *fault;
+    struct yaml_complaints *all; /* or NULL: the first complaint ends it */
+    bool has_complained;
     size_t nodes;
 };
 
+/* Of a key, which can be left out: the fault is about the first, the list has all. */
 static int refuse_name(struct reading *r, const yaml_mark_t *at, const char *text,
-                       struct slice name)
+                       struct slice name, unsigned first_line)
 {
-    int e = fault_set(r->fault, ERR_PARSE, "%s%.*s", text, SLICE_FMT(name));
-    (void)fault_at(r->fault, r->where, (unsigned)at->line + 1, (unsigned)at->column + 1);
-    return e;
+    unsigned line = (unsigned)at->line + 1, column = (unsigned)at->column + 1;
+    struct yaml_complaints *all = r->all;
+    if (!r->has_complained) {
+        (void)fault_set(r->fault, ERR_PARSE, "%s%.*s", text, SLICE_FMT(name));
+        (void)fault_at(r->fault, r->where, line, column);
+    }
+    r->has_complained = true;
+    if (all == NULL || all->count == YAML_COMPLAINTS_MAX)
+        return ERR_PARSE;
+    const char *copy = arena_fmt(r->arena, "%s%.*s", text, SLICE_FMT(name));
+    if (copy != NULL)
+        all->list[all->count++] = (struct yaml_complaint){ line, column, copy, first_line };
+    return ERR_PARSE;
+}
+
+static int refuse_key(struct reading *r, const yaml_mark_t *at, const char *text)
+{
+    return refuse_name(r, at, text, SLICE(""), 0);
 }
 
 static int refuse(struct reading *r, const yaml_mark_t *at, const char *text)
 {
-    return refuse_name(r, at, text, SLICE(""));
+    (void)fault_set(r->fault, ERR_PARSE, "%s", text);
+    (void)fault_at(r->fault, r->where, (unsigned)at->line + 1, (unsigned)at->column + 1);
+    return ERR_PARSE;
 }
 
 static int too_large(struct reading *r)
@@ -46,24 +67,34 @@ static int take_list(struct reading *r, const yaml_node_t *n, unsigned depth, st
     return 0;
 }
 
+struct seen_key {
+    struct map_node node;
+    unsigned line;
+};
+
 /* A key that is new to its map. */
 static int take_key(struct reading *r, const yaml_node_t *map, int index, struct map *seen,
                     struct slice *ret)
 {
     const yaml_node_t *key = yaml_document_get_node(&r->doc, index);
     if (key == NULL || key->type != YAML_SCALAR_NODE)
-        return refuse(r, &map->start_mark, "a key must be a plain text");
+        return refuse_key(r, key != NULL ? &key->start_mark : &map->start_mark,
+                          "a key must be a plain text");
     struct slice name =
         arena_copy(r->arena, slice_of(key->data.scalar.value, key->data.scalar.length));
-    struct map_node *mark = arena_alloc(r->arena, sizeof *mark);
+    struct seen_key *mark = arena_alloc(r->arena, sizeof *mark);
     if (name.p == NULL || mark == NULL)
         return too_large(r);
     if (slice_eq(name, SLICE("<<")) && key->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
-        return refuse(r, &key->start_mark, "merge keys (<<) are not supported: write them out");
-    mark->key = name;
-    int e = map_put(seen, mark);
-    if (e == ERR_EXISTS)
-        return refuse_name(r, &key->start_mark, "this key is there twice: ", name);
+        return refuse_key(r, &key->start_mark, "merge keys (<<) are not supported: write them out");
+    mark->node.key = name;
+    mark->line = (unsigned)key->start_mark.line + 1;
+    int e = map_put(seen, &mark->node);
+    if (e == ERR_EXISTS) {
+        const struct map_node *first = map_get(seen, name);
+        return refuse_name(r, &key->start_mark, "this key is there twice: ", name,
+                           container_of(first, struct seen_key, node)->line);
+    }
     *ret = name;
     return e < 0 ? too_large(r) : 0;
 }
@@ -78,6 +109,10 @@ static int take_map(struct reading *r, const yaml_node_t *n, unsigned depth, str
          e == 0 && pair < n->data.mapping.pairs.top; pair++) {
         struct slice name;
         e = take_key(r, n, pair->key, &seen, &name);
+        if (e == ERR_PARSE && r->all != NULL) {
+            e = 0;
+            continue;
+        }
         if (e == 0)
             e = take(r, pair->value, depth + 1, end);
         if (e == 0) {
@@ -152,28 +187,43 @@ static int syntax_fault(const yaml_parser_t *parser, struct slice text, const ch
     return e;
 }
 
-int yaml_parse(struct slice text, const char *where, struct arena *arena, struct yaml_node **ret,
-               struct fault *fault)
+/* *ret is set when the tree is whole, but for the keys that were complained of. */
+static int parse(struct reading *r, struct slice text, struct yaml_node **ret)
 {
     yaml_parser_t parser;
-    struct reading r = { .arena = arena, .where = where, .fault = fault };
     if (text.n > YAML_BYTES_MAX)
-        return fault_set(fault, ERR_TOOLARGE, "%s is larger than a mebibyte", where);
+        return fault_set(r->fault, ERR_TOOLARGE, "%s is larger than a mebibyte", r->where);
     if (yaml_parser_initialize(&parser) == 0)
-        return fault_set(fault, ERR_NOMEM, "out of memory");
+        return fault_set(r->fault, ERR_NOMEM, "out of memory");
     yaml_parser_set_input_string(&parser, text.p != NULL ? text.p : (const uint8_t *)"", text.n);
-    if (yaml_parser_load(&parser, &r.doc) == 0) {
-        int e = syntax_fault(&parser, text, where, fault);
+    if (yaml_parser_load(&parser, &r->doc) == 0) {
+        int e = syntax_fault(&parser, text, r->where, r->fault);
         yaml_parser_delete(&parser);
         return e;
     }
     struct yaml_node *root = NULL;
-    int e = yaml_document_get_root_node(&r.doc) != NULL ? take(&r, 1, 0, &root) : 0;
-    yaml_document_delete(&r.doc);
+    int e = yaml_document_get_root_node(&r->doc) != NULL ? take(r, 1, 0, &root) : 0;
+    yaml_document_delete(&r->doc);
     yaml_parser_delete(&parser);
     if (e == 0)
         *ret = root;
     return e;
+}
+
+int yaml_parse(struct slice text, const char *where, struct arena *arena, struct yaml_node **ret,
+               struct fault *fault)
+{
+    struct reading r = { .arena = arena, .where = where, .fault = fault };
+    return parse(&r, text, ret);
+}
+
+int yaml_parse_all(struct slice text, const char *where, struct arena *arena,
+                   struct yaml_node **ret, struct yaml_complaints *all, struct fault *fault)
+{
+    struct reading r = { .arena = arena, .where = where, .fault = fault, .all = all };
+    all->count = 0;
+    int e = parse(&r, text, ret);
+    return e == 0 && r.has_complained ? ERR_PARSE : e;
 }
 
 /* No deeper than YAML_DEPTH_MAX: the parser saw to it. */

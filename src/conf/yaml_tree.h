@@ -26,6 +26,31 @@ struct yaml_node {
  * `where` names the file in the fault. */
 int yaml_parse(struct slice text, const char *where, struct arena *arena, struct yaml_node **ret,
                struct fault *fault) __attribute__((warn_unused_result));
+
+/* What is wrong with keys that can be read past, for whoever wants to hear all of it. */
+#define YAML_COMPLAINTS_MAX 100 /* of one file: nobody reads more */
+struct yaml_complaint {
+    unsigned line, column;
+    const char *text;    /* of the arena */
+    unsigned first_line; /* of a key that is there twice; 0 = it is another complaint */
+};
+struct yaml_complaints {
+    struct yaml_complaint list[YAML_COMPLAINTS_MAX];
+    size_t count; /* what the list has */
+};
+
+/* As yaml_parse, but a key that is refused is added to `all` and left out with its value; of those
+ * that are there twice the first counts. ERR_PARSE when there are any: *ret is the tree then too,
+ * and the fault tells of the first. Of a file whose syntax is wrong *ret is untouched. */
+int yaml_parse_all(struct slice text, const char *where, struct arena *arena,
+                   struct yaml_node **ret, struct yaml_complaints *all, struct fault *fault)
+    __attribute__((warn_unused_result));
+/* yaml_help.c */
+/* Of a text that yaml_parse refused at a line (from 1): what stands before it and can be read, as
+ * if the file ended there; NULL when nothing can. */
+struct yaml_node *yaml_parse_before(struct slice text, unsigned line, struct arena *arena);
+/* What to write instead, of a syntax fault's text; or NULL. */
+const char *yaml_syntax_hint(struct slice fault_text);
 /* A map's value; NULL when it is absent (or `map` is NULL or no map). */
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 /* The node and all below it, with their texts, in another arena; `next` is NULL. NULL when memory

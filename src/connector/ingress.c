@@ -2,7 +2,9 @@
 
 #include "base/err.h"
 #include "connector/access_policy.h"
+#include "connector/client_identity.h"
 #include "connector/ingress_int.h"
+#include "connector/origin.h"
 #include "connector/rule_extras.h"
 
 #define INGRESS_BYTES_MAX (16 * 1024 * 1024)
@@ -24,6 +26,8 @@ void ingress_unref(struct ingress *i)
         if (i->rules[k].access != NULL)
             tls_creds_unref(i->rules[k].access->tls);
         tls_creds_unref(i->rules[k].tls_h2);
+        origin_kept_unref(i->rules[k].kept);
+        client_identity_unref(i->rules[k].identity);
     }
     arena_done(&i->arena);
     free(i);
@@ -161,6 +165,11 @@ static int check_rule(struct ingress *i, struct rule *r, size_t index, size_t co
     e = compile_path(r, index, f);
     if (e < 0)
         return e;
+    if (r->service.kind == SERVICE_HTTP || r->service.kind == SERVICE_UNIX) {
+        r->kept = origin_kept_new();
+        if (r->kept == NULL)
+            return too_large(f);
+    }
     if (slice_find(r->hostname, '*') == r->hostname.n)
         r->ascii = idna_ascii(r->hostname, &i->arena);
     return 0;

@@ -40,8 +40,10 @@ struct origin_request {
     const struct yaml_node *access, *ip_rules; /* as written; of the rules' own arena in the end */
 };
 
-struct rule_extras; /* rule_extras.h */
-struct request;     /* http/exchange.h */
+struct client_identity; /* client_identity.h */
+struct origin_kept;     /* origin.h */
+struct rule_extras;     /* rule_extras.h */
+struct request;         /* http/exchange.h */
 
 struct rule {
     struct slice hostname, path;
@@ -49,11 +51,13 @@ struct rule {
     struct regex *regex; /* or NULL */
     struct service service;
     struct origin_request request;
-    struct tls_creds *tls;           /* of a TLS origin, made when the rules are; or NULL */
-    struct tls_creds *tls_h2;        /* the same with HTTP/2 offered (http2Origin); or NULL */
-    struct rule_extras *extras;      /* what the reference does not have; or NULL */
-    const struct yaml_node *written; /* a map of those keys, as they were written; or NULL */
-    struct access_policy *access;    /* who wants a token for it, or NULL */
+    struct tls_creds *tls;            /* of a TLS origin, made when the rules are; or NULL */
+    struct tls_creds *tls_h2;         /* the same with HTTP/2 offered (http2Origin); or NULL */
+    struct client_identity *identity; /* tls and tls_h2 while clientCertificate changes; or NULL */
+    struct rule_extras *extras;       /* what the reference does not have; or NULL */
+    const struct yaml_node *written;  /* a map of those keys, as they were written; or NULL */
+    struct origin_kept *kept;         /* connections to its origins, while they are idle; or NULL */
+    struct access_policy *access;     /* who wants a token for it, or NULL */
 };
 
 struct ingress;

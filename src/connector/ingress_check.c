@@ -330,9 +330,12 @@ static void check_rules(struct check *c, const struct yaml_node *root)
         return;
     for (n = list->first; n != NULL; n = n->next, i++) {
         rules[i].node = n;
+        if (n->next == NULL && c->conf->is_cut) { /* the mistake may be in this one */
+            break;
+        }
         check_rule(c, root, &rules[i], i, count);
     }
-    check_reach(c, rules, count);
+    check_reach(c, rules, i);
 }
 
 static int by_place(const void *a, const void *b)
@@ -343,6 +346,20 @@ static int by_place(const void *a, const void *b)
     return x->column < y->column ? -1 : x->column > y->column;
 }
 
+/* Of the file itself. */
+static void take_complaints(struct check *c)
+{
+    const struct yaml_complaints *all = c->conf->complaints;
+    for (size_t i = 0; all != NULL && i < all->count; i++) {
+        const struct yaml_complaint *p = &all->list[i];
+        const char *hint =
+            p->first_line > 0
+                ? arena_fmt(c->arena, "line %u has it already: keep one of them", p->first_line)
+                : yaml_syntax_hint(slice_str(p->text));
+        check_mistake(c, p->line, p->column, p->text, hint);
+    }
+}
+
 void ingress_check(const struct yaml_node *root, const struct ingress_check_conf *conf,
                    struct arena *arena, struct ingress_report *ret)
 {
@@ -350,13 +367,14 @@ void ingress_check(const struct yaml_node *root, const struct ingress_check_conf
     struct ingress *made = NULL;
     struct fault f = { 0 };
     *ret = (struct ingress_report){ 0 };
-    if (ingress_from_yaml(root, conf->where, &made, &f) < 0)
+    take_complaints(&c);
+    if (ret->mistakes == 0 && ingress_from_yaml(root, conf->where, &made, &f) < 0)
         take_fault(&c, &f, NULL,
                    f.line == 0 ? "write ingress: with a list of rules; the last one is for all "
                                  "that no other takes, such as - service: http_status:404"
                                : NULL);
     ingress_unref(made);
-    size_t fixed = ret->count;
+    size_t fixed = ret->count > 0 ? 1 : 0;
     (void)check_request(&c, yaml_get(root, "originRequest"));
     check_file(&c, yaml_get(root, "originRequest"));
     check_warp(&c, root);

@@ -25,9 +25,14 @@ struct ingress_check_conf {
     /* Names of options that are keys too, one by one: NULL past the last. */
     const char *(*option)(void *ctx, size_t index);
     void *ctx;
+    /* What was wrong with the file before its values were looked at, or NULL; and whether the rest
+     * behind that is missing. */
+    const struct yaml_complaints *complaints;
+    bool is_cut;
 };
 
-/* The first finding is the mistake that ingress_from_yaml would stop at, in its words; the others
- * follow in the order of the file. Texts live in the arena. */
+/* The first finding is what was wrong with the file, else the mistake that ingress_from_yaml would
+ * stop at, in its words; the others follow in the order of the file. Texts live in the arena. */
+/* `root` may be NULL. */
 void ingress_check(const struct yaml_node *root, const struct ingress_check_conf *conf,
                    struct arena *arena, struct ingress_report *ret);

@@ -16,3 +16,6 @@ struct ingress {
  * are the reference's. */
 int rule_check_hostname(const struct rule *r, size_t index, size_t count, struct fault *f)
     __attribute__((warn_unused_result));
+
+/* ingress_load.c: tls and tls_h2 of a rule that has TLS, of what its files are now. */
+int ingress_load_rule(struct rule *r, struct fault *f) __attribute__((warn_unused_result));

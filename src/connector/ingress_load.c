@@ -1,15 +1,35 @@
 #include "connector/ingress_int.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/access_policy.h"
+#include "connector/client_identity.h"
 #include "connector/rule_extras.h"
 #include "crypto/keyfile.h"
 
 #define CA_BYTES_MAX   (4 * 1024 * 1024)
 #define CERT_BYTES_MAX (256 * 1024) /* one certificate with its chain, or its key */
+
+/* A file that the kernel lets be read by its mode and does not let be opened is kept away by the
+ * sandbox (Landlock), which access(2) does not ask. Whoever sent the rules cannot know; who started
+ * the connector must. */
+static bool is_behind_sandbox(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool is = fd < 0 && errno == EACCES && access(path, R_OK) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return is;
+}
+
+#define SANDBOX_HINT                                                                               \
+    "the sandbox keeps this connector from it: start it with --sandbox-read and the file's "       \
+    "directory"
 
 /* `what` names the key that has the path. An empty path gives nothing. */
 static int load_file(struct slice path, const char *what, size_t bytes_max, bool is_secret,
@@ -25,6 +45,8 @@ static int load_file(struct slice path, const char *what, size_t bytes_max, bool
     name[path.n] = 0;
     int e = file_read(name, bytes_max, is_secret, ret, &n, f);
     *ret_text = slice_of(*ret, n);
+    if (e == ERR_DENIED && is_behind_sandbox(name))
+        return fault_set(f, e, "%s: %s: %s", what, name, SANDBOX_HINT);
     return e;
 }
 
@@ -35,17 +57,19 @@ static int load_ca(const struct rule *r, char **ret, struct slice *ret_text, str
     struct fault inner = { 0 };
     int e = load_file(path, "caPool", CA_BYTES_MAX, false, ret, ret_text, &inner);
     bool is_plain = e == ERR_NOTFOUND || e == ERR_DENIED;
+    bool is_sandboxed = strstr(inner.text, SANDBOX_HINT) != NULL;
     if (e == 0)
         return 0;
     return fault_set(f, e,
                      "failed to start origin: Error starting local service %.*s: Error loading "
-                     "cert pool: unable to read the file %.*s for --origin-ca-pool: %s%.*s%s",
+                     "cert pool: unable to read the file %.*s for --origin-ca-pool: %s%.*s%s%s",
                      SLICE_FMT(r->service.text), SLICE_FMT(path), is_plain ? "open " : "",
                      is_plain ? (int)path.n : (int)strlen(inner.text),
                      is_plain ? (const char *)path.p : inner.text,
                      e == ERR_NOTFOUND ? ": no such file or directory"
                      : is_plain        ? ": permission denied"
-                                       : "");
+                                       : "",
+                     is_sandboxed ? "; " SANDBOX_HINT : "");
 }
 
 /* Of services that never speak TLS too: whoever names a file means it to be there. */
@@ -85,13 +109,14 @@ static bool share_creds(const struct ingress *i, size_t index)
             slice_eq(extra_path(o, true), extra_path(r, true))) {
             r->tls = tls_creds_ref(o->tls);
             r->tls_h2 = o->tls_h2 != NULL ? tls_creds_ref(o->tls_h2) : NULL;
+            r->identity = o->identity != NULL ? client_identity_ref(o->identity) : NULL;
             return true;
         }
     }
     return false;
 }
 
-static int load_rule(struct rule *r, struct fault *f)
+int ingress_load_rule(struct rule *r, struct fault *f)
 {
     static const char *const ALPN[] = { "http/1.1", NULL };
     static const char *const ALPN_H2[] = { "h2", "http/1.1", NULL };
@@ -117,6 +142,16 @@ static int load_rule(struct rule *r, struct fault *f)
         explicit_bzero(key, opts.key_pem.n);
     free(key);
     return e;
+}
+
+static int begin_rule(struct rule *r, struct fault *f)
+{
+    if (extra_path(r, false).n > 0) {
+        r->identity = client_identity_new(r);
+        if (r->identity == NULL)
+            return fault_set(f, ERR_NOMEM, "out of memory");
+    }
+    return ingress_load_rule(r, f);
 }
 
 /* Rules with the same roots share them: the system's store alone is a megabyte. */
@@ -160,7 +195,7 @@ int ingress_load_tls(struct ingress *i, struct fault *f)
         struct rule *r = &i->rules[k];
         int e = 0;
         if (rule_has_tls(r) && r->tls == NULL && !share_creds(i, k))
-            e = load_rule(r, f);
+            e = begin_rule(r, f);
         else if (!rule_has_tls(r) && wants_ca(r))
             e = check_ca(r, f);
         if (e == 0)

@@ -1,5 +1,6 @@
 #include "connector/origin.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@ struct origin_conn {
     struct origin_pool *pool;
     struct origin_target target;
     struct idle_set *set;
+    struct origin_kept *kept; /* among which it counts while it is idle; or NULL */
     enum origin_stage stage, failed_at;
     enum tls_fault fault; /* of a handshake that failed */
     struct task *owner;
@@ -54,7 +56,44 @@ struct origin_pool {
     nsec name_life;
 };
 
+struct origin_kept {
+    _Atomic unsigned refs, count;
+};
+
 static void idle_run(struct task *t);
+
+/* ---- what one rule keeps ---- */
+
+struct origin_kept *origin_kept_new(void)
+{
+    struct origin_kept *k = calloc(1, sizeof *k);
+    if (k != NULL)
+        atomic_init(&k->refs, 1);
+    return k;
+}
+
+struct origin_kept *origin_kept_ref(struct origin_kept *k)
+{
+    atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
+    return k;
+}
+
+void origin_kept_unref(struct origin_kept *k)
+{
+    if (k != NULL && atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) == 1)
+        free(k);
+}
+
+/* One more, when there is room for it. */
+static bool kept_take(struct origin_kept *k, unsigned max)
+{
+    unsigned count = atomic_load_explicit(&k->count, memory_order_relaxed);
+    while (count < max)
+        if (atomic_compare_exchange_weak_explicit(&k->count, &count, count + 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return true;
+    return false;
+}
 
 /* ---- the pool ---- */
 
@@ -148,6 +187,11 @@ static void set_let_go(struct origin_pool *p, struct idle_set *set)
 static void take_from_idle(struct origin_conn *c)
 {
     list_remove(&c->node);
+    if (c->kept != NULL) {
+        atomic_fetch_sub_explicit(&c->kept->count, 1, memory_order_relaxed);
+        origin_kept_unref(c->kept);
+    }
+    c->kept = NULL;
     c->set->count--;
     c->pool->idle_count--;
     deadline_clear(&c->deadline);
@@ -465,9 +509,22 @@ static void idle_run(struct task *t)
         origin_close(c);
 }
 
+/* Whether it is one of those that the rule keeps. */
+static bool count_as_kept(struct origin_conn *c)
+{
+    const struct origin_target *t = &c->target;
+    if (c->pool->idle_count >= IDLE_MAX)
+        return false;
+    if (t->kept == NULL)
+        return c->set->count < t->idle_max;
+    if (!kept_take(t->kept, t->idle_max))
+        return false;
+    c->kept = origin_kept_ref(t->kept);
+    return true;
+}
+
 void origin_keep(struct origin_conn *c)
 {
-    bool is_surplus = c->set->count >= c->target.idle_max || c->pool->idle_count >= IDLE_MAX;
     bool is_old = c->name_until > 0 && c->name_until <= loop_now(c->pool->loop);
     if (c->target.prelude.n > 0 || c->target.idle_max == 0 || is_old ||
         c->pool->idle_count >= IDLE_SURPLUS_MAX) {
@@ -475,6 +532,7 @@ void origin_keep(struct origin_conn *c)
         origin_close(c);
         return;
     }
+    bool is_surplus = !count_as_kept(c);
     task_init(&c->task, c->pool->loop, idle_run);
     c->stream->owner = &c->task;
     list_push_front(&c->set->idle, &c->node);
@@ -483,6 +541,7 @@ void origin_keep(struct origin_conn *c)
     c->pool->idle_count++;
     /* The target's views may end with the exchange: idle connections need none of them. */
     c->target.host = c->target.tls_name = (struct slice){ 0 };
+    c->target.kept = NULL;
     nsec now = loop_now(c->pool->loop), timeout = c->target.idle_timeout;
     if (is_surplus && (timeout == 0 || timeout > SURPLUS_NSEC))
         timeout = SURPLUS_NSEC;

@@ -12,14 +12,17 @@ struct origin_target {
     struct slice host; /* name or IP literal without brackets; or the path of a unix socket */
     uint16_t port;
     bool is_unix;
-    struct tls_creds *tls; /* NULL = no TLS */
-    struct slice tls_name; /* SNI and the name to verify */
-    nsec connect_timeout;  /* name look-up and TCP together; 0 = for ever */
-    nsec tls_timeout;      /* likewise */
-    nsec tcp_keepalive;    /* 0 = off */
+    struct tls_creds *tls;  /* NULL = no TLS */
+    struct tls_creds *held; /* the reference to it, of whoever aimed (origin_target_done) */
+    struct slice tls_name;  /* SNI and the name to verify */
+    nsec connect_timeout;   /* name look-up and TCP together; 0 = for ever */
+    nsec tls_timeout;       /* likewise */
+    nsec tcp_keepalive;     /* 0 = off */
     bool no_happy_eyeballs;
     nsec idle_timeout; /* of a kept-alive connection; 0 = for ever */
-    unsigned idle_max; /* kept-alive connections of this target; 0 = none is kept */
+    unsigned idle_max; /* kept-alive connections of `kept`; 0 = none is kept */
+    /* Those that count together, whichever worker has them; NULL: this worker's to this target. */
+    struct origin_kept *kept;
     /* What the connection begins with, before TLS. It speaks of one visitor: such a connection is
      * neither kept nor taken from the kept ones. */
     struct slice prelude;
@@ -29,6 +32,13 @@ struct origin_target {
     bool refuses_h2; /* the origin demanded HTTP/1.1 of this exchange */
     bool offers_h2;  /* by its TLS: when the origin chooses it, the connection is shared */
 };
+
+/* How many connections one rule keeps, over all workers. Counted: what is kept holds it. Any
+ * thread.
+ */
+struct origin_kept *origin_kept_new(void);
+struct origin_kept *origin_kept_ref(struct origin_kept *k);
+void origin_kept_unref(struct origin_kept *k); /* NULL is accepted */
 
 struct origin_pool;
 struct origin_pool *origin_pool_new(struct loop *loop);

@@ -16,20 +16,30 @@ struct origin_call {
     struct exchange *ex;
     struct origin_call_opts opts;
     struct origin_conn *conn;
-    struct upstream_turn turn; /* of a rule with several services */
-    struct origin_talk talk;   /* begun when the request is on its way */
-    bool is_second;            /* try, on a fresh connection */
-    bool is_reused;            /* the connection is one that served others */
-    bool is_edited;            /* the response's head is as the rule wants it */
-    struct deadline patience;  /* for the origin's next byte, while it is its turn */
-    uint64_t progress;         /* what had moved when it was set */
+    struct upstream_turn turn;   /* of a rule with several services */
+    struct origin_talk talk;     /* begun when the request is on its way */
+    struct origin_h2_dial *dial; /* others wait for it */
+    struct origin_h2_wait wait;  /* for what another dials */
+    bool has_waited;             /* once: then it dials */
+    bool is_second;              /* try, on a fresh connection */
+    bool is_reused;              /* the connection is one that served others */
+    bool is_edited;              /* the response's head is as the rule wants it */
+    struct deadline patience;    /* for the origin's next byte, while it is its turn */
+    uint64_t progress;           /* what had moved when it was set */
 };
+
+static void end_dial(struct origin_call *c)
+{
+    origin_h2_dial_end(c->dial);
+    c->dial = NULL;
+}
 
 static void release(struct origin_call *c)
 {
     origin_talk_done(&c->talk);
     origin_close(c->conn);
     c->conn = NULL;
+    end_dial(c);
 }
 
 /* c lives in the exchange's arena: not to be touched afterwards. */
@@ -37,8 +47,10 @@ static void leave(struct origin_call *c)
 {
     struct exchange *ex = c->ex;
     release(c);
+    origin_h2_wait_end(&c->wait);
     upstream_leave(&c->turn);
     deadline_clear(&c->patience);
+    origin_target_done(&c->opts.target);
     c->opts.release(c->opts.keep);
     task_done(&c->task);
     exchange_leave(ex, EX_RIGHT);
@@ -73,11 +85,22 @@ static int begin_h2(struct origin_call *c, struct h2_conn *conn)
     return r;
 }
 
+/* What begins at once shares the connection that the first of them dials. */
+static bool waits_for_other(struct origin_call *c)
+{
+    if (c->has_waited)
+        return false;
+    c->has_waited = origin_h2_wait_begin(c->serve->origins_h2, &c->opts.target, &c->wait, &c->task);
+    return c->has_waited;
+}
+
 static int open_conn(struct origin_call *c)
 {
     const struct service *service = NULL;
-    if (c->turn.of != NULL && c->turn.at == NULL)
-        service = upstream_next(&c->turn, loop_now(c->ex->loop));
+    if (origin_h2_is_waiting(&c->wait))
+        return ERR_AGAIN;
+    if (c->turn.at == NULL)
+        service = failover_next(c->serve, &c->turn);
     if (service != NULL)
         origin_target_aim(&c->opts.target, c->ex, c->opts.rule, service);
     origin_target_route(&c->opts.target, c->serve->proxies);
@@ -88,6 +111,8 @@ static int open_conn(struct origin_call *c)
     struct h2_conn *shared = NULL;
     if (c->opts.target.offers_h2 && !fresh)
         shared = origin_h2_find(c->serve->origins_h2, &c->opts.target);
+    if (c->opts.target.offers_h2 && !fresh && shared == NULL && waits_for_other(c))
+        return ERR_AGAIN;
     if (shared != NULL) {
         metric_add(c->serve->metrics, SERVE_reuses, 1);
         c->is_reused = true;
@@ -98,6 +123,8 @@ static int open_conn(struct origin_call *c)
     if (r < 0)
         return r;
     c->is_reused = origin_was_reused(c->conn);
+    if (c->opts.target.offers_h2 && !c->is_reused)
+        c->dial = origin_h2_dial_begin(c->serve->origins_h2, &c->opts.target);
     metric_add(c->serve->metrics, c->is_reused ? SERVE_reuses : SERVE_dials, 1);
     return 0;
 }
@@ -115,8 +142,12 @@ static int begin(struct origin_call *c)
         struct origin_conn *conn = c->conn;
         c->conn = NULL;
         r = origin_h2_adopt(c->serve->origins_h2, conn, &c->opts.target, &shared);
-        return r < 0 ? r : begin_h2(c, shared);
+        if (r == 0)
+            r = begin_h2(c, shared);
+        end_dial(c);
+        return r;
     }
+    end_dial(c);
     r = origin_target_address(&c->opts.target, c->ex, &opts);
     if (r < 0)
         return r;
@@ -200,6 +231,25 @@ static void wait_for_origin(struct origin_call *c)
     c->progress = progress;
 }
 
+/* What the choice among several services learns from this one. */
+static void tell_turn(struct origin_call *c)
+{
+    if (c->ex->response != NULL)
+        failover_answered(c->serve, &c->turn);
+    else if (origin_talk_is_on(&c->talk) && origin_talk_has_sent(&c->talk))
+        failover_asked(c->serve, &c->turn);
+}
+
+static void is_too_late(struct origin_call *c)
+{
+    bool is_headless = c->ex->response == NULL;
+    const char *why = is_headless ? "timeout awaiting response headers"
+                                  : "the origin stopped in the middle of its answer";
+    if (is_headless)
+        failover_silent(c->serve, &c->turn, why);
+    fail(c, ERR_TIMEOUT, why);
+}
+
 static void origin_call_run(struct task *t)
 {
     struct origin_call *c = container_of(t, struct origin_call, task);
@@ -215,15 +265,14 @@ static void origin_call_run(struct task *t)
             r = begin(c);
         if (r == 0)
             r = origin_talk_run(&c->talk);
+        tell_turn(c);
         int edited = edit(c);
         if (edited < 0) {
             fail(c, edited, REWRITE_FAILED);
             return;
         }
         if (r == ERR_AGAIN && is_late && patience_of(c) > 0 && progress_of(c->ex) == c->progress) {
-            fail(c, ERR_TIMEOUT,
-                 c->ex->response == NULL ? "timeout awaiting response headers"
-                                         : "the origin stopped in the middle of its answer");
+            is_too_late(c);
             return;
         }
         if (r == ERR_AGAIN) {
@@ -237,8 +286,8 @@ static void origin_call_run(struct task *t)
         if (origin_talk_wants_h1(&c->talk) && origin_talk_is_fresh(&c->talk)) {
             release(c);
             c->opts.target.refuses_h2 = true;
-            c->opts.target.offers_h2 = false;
-            c->opts.target.tls = c->opts.rule->tls;
+            origin_target_aim(&c->opts.target, c->ex, c->opts.rule,
+                              c->turn.at != NULL ? &c->turn.at->service : &c->opts.rule->service);
             continue;
         }
         if (!origin_talk_is_on(&c->talk) && failover_missed(c->serve, &c->turn, r, reason(c, r))) {
@@ -260,6 +309,8 @@ void origin_call_attach(struct serve *s, struct exchange *ex, const struct origi
 {
     struct origin_call *c = arena_alloc(&ex->arena, sizeof *c);
     if (c == NULL) {
+        struct origin_target target = opts->target;
+        origin_target_done(&target);
         opts->release(opts->keep);
         exchange_fail(ex, ERR_LIMIT, HOP_CONNECTOR, "the request's head is too large");
         return;

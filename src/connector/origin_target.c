@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "codec/proxy_protocol.h"
 #include "codec/uri.h"
+#include "connector/client_identity.h"
 #include "connector/rewrite.h"
 
 #define KEEPALIVE_PRESET     (15 * NSEC_PER_SEC) /* what the reference's dialler takes 0 for */
@@ -51,11 +52,21 @@ void origin_target_aim(struct origin_target *t, const struct exchange *ex, const
     t->host = service->host;
     t->port = service->port;
     t->is_unix = service->kind == SERVICE_UNIX;
+    t->kept = rule->kept;
     /* A websocket needs a connection of its own, and so does what a PROXY header speaks of. */
     t->offers_h2 = service->is_tls && rule->tls_h2 != NULL && !t->refuses_h2 &&
                    ex->request.upgrade == UPGRADE_NONE && t->prelude.n == 0;
-    t->tls = !service->is_tls ? NULL : t->offers_h2 ? rule->tls_h2 : rule->tls;
+    origin_target_done(t);
+    if (service->is_tls)
+        t->held = rule_creds(rule, t->offers_h2, loop_now(ex->loop));
+    t->tls = t->held;
     t->tls_name = t->tls != NULL ? tls_name_of(ex, rule, service) : (struct slice){ 0 };
+}
+
+void origin_target_done(struct origin_target *t)
+{
+    tls_creds_unref(t->held);
+    t->held = t->tls = NULL;
 }
 
 /* ---- proxies ---- */

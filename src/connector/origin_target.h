@@ -12,6 +12,8 @@ void origin_target_tune(struct origin_target *t, const struct origin_request *o)
  * exchange's host is what the origin is to see. */
 void origin_target_aim(struct origin_target *t, const struct exchange *ex, const struct rule *rule,
                        const struct service *service);
+/* Lets go of what aiming took hold of. */
+void origin_target_done(struct origin_target *t);
 /* The PROXY header that the rule asks for, if any, with the visitor as the edge tells it. While the
  * request is as it came. ERR_NOMEM. */
 int origin_target_announce(struct origin_target *t, struct exchange *ex,

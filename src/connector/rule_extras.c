@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "codec/http1_names.h"
+#include "conf/duration.h"
 #include "connector/ingress.h"
 #include "connector/upstreams.h"
 
@@ -236,8 +237,10 @@ static struct upstreams *upstreams_of(const struct reading *r, struct rule_extra
 {
     if (x->upstreams == NULL)
         x->upstreams = arena_alloc(r->arena, sizeof *x->upstreams);
-    if (x->upstreams != NULL && x->upstreams->count == 0)
+    if (x->upstreams != NULL && x->upstreams->count == 0) {
         x->upstreams->count = 1; /* the rule's service comes when it is known */
+        x->upstreams->silence = UPSTREAM_SILENT_PRESET;
+    }
     return x->upstreams;
 }
 
@@ -291,6 +294,19 @@ static int take_balance(const struct reading *r, const struct yaml_node *n, stru
     return extra_refuse(r->fault, r->where, n, "failover, round-robin or least-requests is wanted");
 }
 
+static int take_silence(const struct reading *r, const struct yaml_node *n, struct rule_extras *x)
+{
+    struct upstreams *u = upstreams_of(r, x);
+    int64_t silence;
+    if (u == NULL)
+        return extra_no_memory(r->fault);
+    if (n->kind != YAML_SCALAR || duration_parse(n->text, &silence) < 0 || silence < 0)
+        return extra_refuse(r->fault, r->where, n,
+                            "a duration is wanted, such as 30s; 0s is never");
+    u->silence = (nsec)silence;
+    return 0;
+}
+
 /* ---- all of them ---- */
 
 /* clang-format off */
@@ -304,7 +320,8 @@ static int take_balance(const struct reading *r, const struct yaml_node *n, stru
     X("proxyProtocol", take_proxy_protocol)                                                        \
     X("clientCertificate", take_certificate)                                                       \
     X("services", take_services)                                                                   \
-    X("balance", take_balance)
+    X("balance", take_balance)                                                                     \
+    X("silentAfter", take_silence)
 /* clang-format on */
 
 const char *const RULE_EXTRA_KEYS[] = {

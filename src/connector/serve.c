@@ -191,19 +191,27 @@ static const char *cause_of(const char *text)
 /* One line for each request that failed, whatever it was. What a visitor does, or is not allowed to
  * do, is no fault of ours or of the origin's; a connection that breaks off has a line of its own.
  */
-static void log_failure(const struct exchange *ex)
+static void log_failure(const struct exchange *ex, enum failure failure, enum hop hop,
+                        const char *why)
 {
-    const struct verdict *v = &ex->verdict;
-    bool is_ours = (v->hop == HOP_CONNECTOR || v->hop == HOP_ORIGIN) &&
-                   v->failure != FAILURE_ACCESS_DENIED && v->failure != FAILURE_ACCESS_UNVERIFIED;
+    bool is_ours = (hop == HOP_CONNECTOR || hop == HOP_ORIGIN) &&
+                   failure != FAILURE_ACCESS_DENIED && failure != FAILURE_ACCESS_UNVERIFIED &&
+                   failure != FAILURE_ADDRESS_REFUSED;
     if (is_ours)
         log_warn("request failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
-                 LSTR("failure", failure_word(v->failure)), LSTR("hop", hop_name(v->hop)),
-                 LSTR("why", cause_of(v->text)));
+                 LSTR("failure", failure_word(failure)), LSTR("hop", hop_name(hop)),
+                 LSTR("why", cause_of(why)));
     else
         log_debug("request failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
-                  LSTR("failure", failure_word(v->failure)), LSTR("hop", hop_name(v->hop)),
-                  LSTR("why", cause_of(v->text)));
+                  LSTR("failure", failure_word(failure)), LSTR("hop", hop_name(hop)),
+                  LSTR("why", cause_of(why)));
+}
+
+void serve_failed_within(struct serve *s, const struct exchange *ex, enum failure failure,
+                         const char *why)
+{
+    count_failure(s, failure);
+    log_failure(ex, failure, failure_row(failure)->hop, why);
 }
 
 /* A head that the edge should not have sent: there is no request to name. */
@@ -243,7 +251,7 @@ static void done(void *ctx, const struct exchange *ex)
     metric_add(s->metrics, SERVE_concurrent, -1);
     if (ex->verdict.failure != FAILURE_NONE) {
         count_failure(s, ex->verdict.failure);
-        log_failure(ex);
+        log_failure(ex, ex->verdict.failure, ex->verdict.hop, ex->verdict.text);
     }
     if (status >= SERVE_CODE_MIN && status < SERVE_CODE_MIN + SERVE_CODES) {
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);

@@ -81,4 +81,8 @@ void serve_stream(struct serve *s, struct stream *stream, unsigned extensions);
 /* Likewise over HTTP/2, with its head. */
 void serve_h2_stream(struct serve *s, struct h2_stream *stream, const struct h2_head *head,
                      const struct h2_hop *hop);
+/* Something of an exchange failed that is told in the protocol inside it, so that the exchange does
+ * not fail: counted and logged like one that did. */
+void serve_failed_within(struct serve *s, const struct exchange *ex, enum failure failure,
+                         const char *why);
 struct metric_set *serve_metrics_new(void);

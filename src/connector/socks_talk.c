@@ -65,10 +65,25 @@ static void take_ip(struct socks_talk *t)
     addr_set_port(a, t->dest.port);
 }
 
+/* The reference says the same of all that is not dialled. */
+static enum socks_news not_allowed(struct socks_talk *t, enum failure failure, int err,
+                                   struct socks_reply *reply)
+{
+    t->failure = failure;
+    t->err = err;
+    return refuse(t, SOCKS_NOT_ALLOWED, true, reply);
+}
+
+static enum socks_news unresolved(struct socks_talk *t, int err, struct socks_reply *reply)
+{
+    bool is_ours = err == ERR_NOMEM || err == ERR_LIMIT;
+    return not_allowed(t, is_ours ? FAILURE_CONNECTOR_BUSY : FAILURE_ORIGIN_UNRESOLVED, err, reply);
+}
+
 static enum socks_news ask_policy(struct socks_talk *t, struct socks_reply *reply)
 {
     if (!ip_policy_allows(t->ip_rules, &t->addr))
-        return refuse(t, SOCKS_NOT_ALLOWED, true, reply);
+        return not_allowed(t, FAILURE_ADDRESS_REFUSED, ERR_DENIED, reply);
     t->stage = SOCKS_DIALLING;
     return SOCKS_DIALS;
 }
@@ -102,8 +117,9 @@ static enum socks_news take_request(struct socks_talk *t, struct loop *loop, str
         return ask_policy(t, reply);
     }
     t->stage = SOCKS_RESOLVING;
-    if (resolve_start(loop, t->dest.host, t->dest.port, owner, &t->resolve) < 0)
-        return refuse(t, SOCKS_NOT_ALLOWED, true, reply);
+    int r = resolve_start(loop, t->dest.host, t->dest.port, owner, &t->resolve);
+    if (r < 0)
+        return unresolved(t, r, reply);
     if (t->look_up > 0)
         deadline_set(&t->late, owner, loop_now(loop) + t->look_up);
     return SOCKS_WAITS;
@@ -127,7 +143,7 @@ static enum socks_news take_name(struct socks_talk *t, struct socks_reply *reply
         return SOCKS_WAITS;
     socks_talk_done(t);
     if (r < 0)
-        return refuse(t, SOCKS_NOT_ALLOWED, true, reply);
+        return unresolved(t, r, reply);
     t->addr = *socks_address_of(found, count);
     return ask_policy(t, reply);
 }

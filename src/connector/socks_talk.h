@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "codec/socks.h"
 #include "connector/ip_policy.h"
+#include "http/failure.h"
 #include "net/resolve.h"
 
 enum socks_stage {
@@ -25,7 +26,9 @@ struct socks_talk {
     struct deadline late;
     struct socks_dest dest; /* as it was asked for; its host lies in `host` */
     uint8_t host[256];
-    struct addr addr; /* what to dial */
+    struct addr addr;     /* what to dial */
+    enum failure failure; /* why there is no connection, if that is no fault of the dialogue */
+    int err;
 };
 
 enum socks_news {

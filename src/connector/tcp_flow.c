@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "codec/uri.h"
 #include "connector/origin.h"
+#include "connector/origin_failure.h"
 
 #define PUMP_STEPS_MAX 8 /* then others have their turn */
 
@@ -33,7 +34,11 @@ static void fail(struct tcp_flow *f, int err, const char *why)
                                  SLICE_FMT(ex->request.target), why);
     metric_add(f->serve->metrics, SERVE_errors, 1);
     metric_add(f->serve->metrics, SERVE_connect_errors, 1);
-    exchange_fail(ex, err, HOP_ORIGIN, text != NULL ? text : "unable to dial tcp to origin");
+    enum failure failure =
+        f->conn != NULL && origin_failure(f->conn)[0] != 0
+            ? origin_failure_to_connect(origin_failed_at(f->conn), err, origin_tls_fault(f->conn))
+            : failure_of_err(err, HOP_ORIGIN);
+    exchange_fail_as(ex, failure, err, text != NULL ? text : "unable to dial tcp to origin");
     leave(f);
 }
 

@@ -2,6 +2,8 @@
 
 #define WAIT_LEAST NSEC_PER_SEC
 #define WAIT_MOST  (60 * NSEC_PER_SEC)
+/* As many failures as make the longest wait: whoever tries one that is silent may wait for ever. */
+#define SILENT_FAILURES 7
 
 static uint32_t bit_of(const struct upstreams *u, const struct upstream *s)
 {
@@ -88,6 +90,7 @@ const struct service *upstream_next(struct upstream_turn *t, nsec now)
         return NULL;
     t->at = s;
     t->tried |= bit_of(u, s);
+    t->waits = t->was_answered = false;
     t->failures = atomic_load_explicit(&s->failures, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->open, 1, memory_order_relaxed);
     return &s->service;
@@ -98,21 +101,93 @@ bool upstream_has_more(const struct upstream_turn *t)
     return t->of != NULL && t->tried != ((uint32_t)1 << t->of->count) - 1;
 }
 
+static void waits_no_more(struct upstream_turn *t)
+{
+    if (t->waits)
+        atomic_fetch_sub_explicit(&t->at->waiting, 1, memory_order_relaxed);
+    t->waits = false;
+}
+
 void upstream_leave(struct upstream_turn *t)
 {
+    waits_no_more(t);
     if (t->at != NULL)
         atomic_fetch_sub_explicit(&t->at->open, 1, memory_order_relaxed);
     t->at = NULL;
 }
 
+/* ---- what it answers ---- */
+
+void upstream_asked(struct upstream_turn *t, nsec now)
+{
+    if (t->at == NULL || t->waits || t->was_answered)
+        return;
+    t->waits = true;
+    if (atomic_fetch_add_explicit(&t->at->waiting, 1, memory_order_relaxed) == 0)
+        atomic_store_explicit(&t->at->heard_at, now, memory_order_relaxed);
+}
+
+bool upstream_answered(struct upstream_turn *t, nsec now)
+{
+    struct upstream *s = t->at;
+    if (s == NULL || t->was_answered)
+        return false;
+    t->was_answered = true;
+    waits_no_more(t);
+    atomic_store_explicit(&s->heard_at, now, memory_order_relaxed);
+    if (!atomic_load_explicit(&s->is_silent, memory_order_relaxed) ||
+        !atomic_exchange_explicit(&s->is_silent, false, memory_order_relaxed))
+        return false;
+    return atomic_exchange_explicit(&s->failures, 0, memory_order_relaxed) > 0;
+}
+
+static bool leaves_all_waiting(struct upstream *s, nsec now, nsec silence)
+{
+    return atomic_load_explicit(&s->waiting, memory_order_relaxed) >= UPSTREAM_SILENT_LEAST &&
+           atomic_load_explicit(&s->heard_at, memory_order_relaxed) + silence <= now;
+}
+
+/* Somebody else to ask, who is not in the same state. */
+static bool has_better(struct upstreams *u, const struct upstream *than, nsec now)
+{
+    for (size_t i = 0; i < u->count; i++) {
+        struct upstream *s = &u->list[i];
+        if (s != than && atomic_load_explicit(&s->failures, memory_order_relaxed) == 0 &&
+            !leaves_all_waiting(s, now, u->silence))
+            return true;
+    }
+    return false;
+}
+
+struct upstream *upstream_fell_silent(struct upstreams *u, nsec now)
+{
+    for (size_t i = 0; u != NULL && u->silence > 0 && i < u->count; i++) {
+        struct upstream *s = &u->list[i];
+        unsigned none = 0;
+        if (atomic_load_explicit(&s->failures, memory_order_relaxed) != 0 ||
+            !leaves_all_waiting(s, now, u->silence) || !has_better(u, s, now))
+            continue;
+        atomic_store_explicit(&s->retry_at, now + WAIT_MOST, memory_order_relaxed);
+        atomic_store_explicit(&s->is_silent, true, memory_order_relaxed);
+        if (atomic_compare_exchange_strong_explicit(&s->failures, &none, SILENT_FAILURES,
+                                                    memory_order_release, memory_order_relaxed))
+            return s;
+    }
+    return NULL;
+}
+
+/* ---- whether it can be reached ---- */
+
 bool upstream_reached(struct upstream_turn *t)
 {
     return t->at != NULL && atomic_load_explicit(&t->at->failures, memory_order_relaxed) > 0 &&
+           !atomic_load_explicit(&t->at->is_silent, memory_order_relaxed) &&
            atomic_exchange_explicit(&t->at->failures, 0, memory_order_relaxed) > 0;
 }
 
 /* What many requests met at once counts as one failure, and who asks against the odds adds none. */
-bool upstream_missed(struct upstream_turn *t, nsec now, struct rng *rng, nsec *ret_wait)
+static bool count_failure(struct upstream_turn *t, bool is_silent, nsec now, struct rng *rng,
+                          nsec *ret_wait)
 {
     struct upstream *s = t->at;
     unsigned before = t->failures;
@@ -125,9 +200,21 @@ bool upstream_missed(struct upstream_turn *t, nsec now, struct rng *rng, nsec *r
     wait = wait - wait / 5 + rng_below(rng, wait / 5 * 2);
     /* The time first: a failure without one would be due at once. */
     atomic_store_explicit(&s->retry_at, now + wait, memory_order_relaxed);
+    if (is_silent)
+        atomic_store_explicit(&s->is_silent, true, memory_order_relaxed);
     if (!atomic_compare_exchange_strong_explicit(&s->failures, &before, before + 1,
                                                  memory_order_release, memory_order_relaxed))
         return false;
     *ret_wait = wait;
     return t->failures == 0;
+}
+
+bool upstream_missed(struct upstream_turn *t, nsec now, struct rng *rng, nsec *ret_wait)
+{
+    return count_failure(t, false, now, rng, ret_wait);
+}
+
+bool upstream_was_silent(struct upstream_turn *t, nsec now, struct rng *rng, nsec *ret_wait)
+{
+    return count_failure(t, true, now, rng, ret_wait);
 }

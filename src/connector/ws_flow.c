@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "codec/websocket_reader.h"
 #include "connector/failover.h"
+#include "connector/origin_failure.h"
 #include "connector/socks_talk.h"
 #include "net/tcp.h"
 
@@ -62,10 +63,10 @@ static void end(struct ws_flow *f)
     leave(f);
 }
 
-static void fail(struct ws_flow *f, int err, enum hop hop, const char *why)
+static void fail(struct ws_flow *f, enum failure failure, int err, const char *why)
 {
     const char *text = arena_fmt(&f->ex->arena, "%s", why);
-    exchange_fail(f->ex, err, hop, text != NULL ? text : "out of memory");
+    exchange_fail_as(f->ex, failure, err, text != NULL ? text : "out of memory");
     leave(f);
 }
 
@@ -75,12 +76,45 @@ static const char *dial_failure(const struct ws_flow *f, int err)
     return why[0] != 0 ? why : err_text(err);
 }
 
-static void count_failure(struct ws_flow *f, const char *why)
+static enum failure failure_of_dial(const struct ws_flow *f, int err)
+{
+    return f->conn != NULL && origin_failure(f->conn)[0] != 0
+               ? origin_failure_to_connect(origin_failed_at(f->conn), err,
+                                           origin_tls_fault(f->conn))
+               : failure_of_err(err, HOP_ORIGIN);
+}
+
+/* What goes wrong once the visitor is connected: his frames, or memory. */
+static enum failure failure_of_frames(int err)
+{
+    return failure_of_err(err, err == ERR_CUT ? HOP_VISITOR : HOP_CONNECTOR);
+}
+
+static void dial_failed(struct ws_flow *f, int err)
 {
     metric_add(f->serve->metrics, SERVE_errors, 1);
     if (f->opts.kind == WS_SOCKS_POLICY) /* told in SOCKS: the exchange itself does not fail */
-        log_warn("origin failed", LSTR("request", f->ex->id), LSLICE("host", f->ex->request.host),
-                 LSTR("why", why));
+        serve_failed_within(f->serve, f->ex, failure_of_dial(f, err), dial_failure(f, err));
+}
+
+/* A destination that is not even dialled. */
+static void talk_failed(struct ws_flow *f)
+{
+    struct socks_talk *t = &f->talk;
+    enum failure failure = t->failure;
+    char host[ADDR_TEXT_BYTES];
+    const char *why;
+    if (failure == FAILURE_NONE)
+        return;
+    t->failure = FAILURE_NONE;
+    if (failure == FAILURE_ADDRESS_REFUSED)
+        why = arena_fmt(&f->ex->arena, "ipRules do not allow %s, port %u",
+                        addr_ip_text(&t->addr, host), addr_port(&t->addr));
+    else
+        why = arena_fmt(&f->ex->arena, "look up %.*s:%u: %s", SLICE_FMT(t->dest.host), t->dest.port,
+                        err_text(t->err));
+    metric_add(f->serve->metrics, SERVE_errors, 1);
+    serve_failed_within(f->serve, f->ex, failure, why != NULL ? why : err_text(t->err));
 }
 
 /* ---- frames towards the visitor ---- */
@@ -245,7 +279,7 @@ static void relay(struct ws_flow *f)
     for (unsigned step = 0; step < PUMP_STEPS_MAX; step++) {
         int taken = exchange_frames(f), up, down;
         if (taken < 0 && taken != ERR_AGAIN) {
-            fail(f, taken, HOP_VISITOR, taken == ERR_CUT ? CUT_TEXT : err_text(taken));
+            fail(f, failure_of_frames(taken), taken, taken == ERR_CUT ? CUT_TEXT : err_text(taken));
             return;
         }
         up = pump_up(f);
@@ -264,7 +298,7 @@ static void relay(struct ws_flow *f)
         }
         /* An origin that takes no more may still have something to say. */
         if (down < 0 && down != ERR_AGAIN) {
-            fail(f, down, HOP_ORIGIN, "the origin's connection broke off");
+            fail(f, failure_of_err(down, HOP_ORIGIN), down, "the origin's connection broke off");
             return;
         }
         if (down == ERR_AGAIN && up != 0 && taken != 0)
@@ -277,9 +311,7 @@ static void relay(struct ws_flow *f)
 
 static int dial(struct ws_flow *f)
 {
-    const struct service *service = NULL;
-    if (f->turn.of != NULL)
-        service = upstream_next(&f->turn, loop_now(f->ex->loop));
+    const struct service *service = failover_next(f->serve, &f->turn);
     if (service != NULL) {
         f->opts.target.host = service->host;
         f->opts.target.port = service->port;
@@ -324,7 +356,7 @@ static int run_dialling(struct ws_flow *f)
         f->stream = origin_stream(f->conn);
         f->ex->at.linked = loop_now(f->ex->loop);
     } else {
-        count_failure(f, dial_failure(f, r));
+        dial_failed(f, r);
     }
     if (f->opts.kind == WS_SOCKS_POLICY)
         return tell_dialled(f, r);
@@ -350,6 +382,7 @@ static int run_talking(struct ws_flow *f)
         return ERR_AGAIN;
     switch (socks_talk_run(&f->talk, f->serve->loop, &f->task, &f->up, &reply)) {
     case SOCKS_SAYS:
+        talk_failed(f);
         return say(f, &reply);
     case SOCKS_DIALS:
         return begin_dial(f);
@@ -368,16 +401,21 @@ static int run_talking(struct ws_flow *f)
 static bool approach(struct ws_flow *f)
 {
     while (f->stage != WS_RELAYING) {
+        bool is_dial = false;
         int r = exchange_frames(f);
-        if (r == 0 || r == ERR_AGAIN)
-            r = f->stage == WS_DIALLING ? run_dialling(f) : run_talking(f);
+        if (r == 0 || r == ERR_AGAIN) {
+            is_dial = f->stage == WS_DIALLING;
+            r = is_dial ? run_dialling(f) : run_talking(f);
+        }
         if (r == 0)
             continue;
         if (r == ERR_EOF)
             end(f);
         else if (r != ERR_AGAIN)
-            fail(f, r, r == ERR_CUT ? HOP_VISITOR : HOP_ORIGIN,
-                 r == ERR_CUT ? CUT_TEXT : dial_failure(f, r));
+            fail(f, is_dial ? failure_of_dial(f, r) : failure_of_frames(r), r,
+                 is_dial        ? dial_failure(f, r)
+                 : r == ERR_CUT ? CUT_TEXT
+                                : err_text(r));
         return false;
     }
     return true;
@@ -425,7 +463,7 @@ void ws_flow_attach(struct serve *s, struct exchange *ex, const struct ws_flow_o
     exchange_attach(ex, &f->task);
     int r = begin(f);
     if (r < 0)
-        fail(f, r, HOP_CONNECTOR, err_text(r));
+        fail(f, failure_of_err(r, HOP_CONNECTOR), r, err_text(r));
     else
         task_wake(&f->task);
 }

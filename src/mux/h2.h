@@ -80,6 +80,7 @@ struct h2_stats {
     nsec said_at;                /* the first byte that was sent since heard_at; 0 = none */
     size_t streams, streams_max; /* open; what the peer lets us open at once */
     uint64_t bytes_in, bytes_out;
+    uint64_t message_frames; /* of heads and bodies, that came */
 };
 void h2_conn_stats(const struct h2_conn *c, struct h2_stats *ret);
 

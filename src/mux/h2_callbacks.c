@@ -234,6 +234,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
+        c->message_frames++;
         take_stream_frame(c, frame, stream_of(ng, frame->hd.stream_id));
         break;
     case NGHTTP2_SETTINGS:

@@ -38,7 +38,7 @@ struct h2_conn {
     struct list streams;
     struct list peers; /* whose head is there, nobody's yet */
     size_t stream_count, told_left;
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in, bytes_out, message_frames;
     struct lingerer lingerer; /* released, and its last words are still on their way */
     struct reaper reaper;
 };

@@ -477,5 +477,6 @@ void h2_conn_stats(const struct h2_conn *c, struct h2_stats *ret)
                               .streams = c->stream_count,
                               .streams_max = most,
                               .bytes_in = c->bytes_in,
-                              .bytes_out = c->bytes_out };
+                              .bytes_out = c->bytes_out,
+                              .message_frames = c->message_frames };
 }

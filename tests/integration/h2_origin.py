@@ -18,7 +18,10 @@ class H2Origin:
         self.context.set_alpn_protocols(["h2", "http/1.1"])
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.connections, self.seen, self.once = 0, [], set()
+        self.connections, self.seen, self.once, self.pings = 0, [], set(), 0
+        self.open_door, self.answers = threading.Event(), threading.Event()
+        self.open_door.set()
+        self.turned_away = 0  # connections that are closed before they are served
         self.lock = threading.Lock()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -41,9 +44,15 @@ class H2Origin:
 
     def serve(self, s):
         try:
+            self.open_door.wait(60)
+            with self.lock:
+                self.connections += 1
+                is_unwanted = self.turned_away > 0
+                self.turned_away -= is_unwanted
+            if is_unwanted:
+                s.close()
+                return
             with self.context.wrap_socket(s, server_side=True) as tls:
-                with self.lock:
-                    self.connections += 1
                 if tls.selected_alpn_protocol() == "h2":
                     Talk(self, tls).run()
                 else:
@@ -68,7 +77,7 @@ class Talk:
     def __init__(self, origin, tls):
         self.origin, self.tls = origin, tls
         self.conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.requests, self.bodies, self.half = {}, {}, None
+        self.requests, self.bodies, self.half, self.held = {}, {}, None, []
 
     def run(self):
         self.conn.initiate_connection()
@@ -79,6 +88,8 @@ class Talk:
                 return
             for event in self.conn.receive_data(data):
                 self.on(event)
+            while self.held and self.origin.answers.is_set():
+                self.send(self.held.pop(), b"held")
             if not self.flush():
                 return
 
@@ -96,6 +107,8 @@ class Talk:
         elif isinstance(event, h2.events.DataReceived):
             self.bodies[event.stream_id] += event.data
             self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.PingReceived):
+            self.origin.pings += 1
         elif isinstance(event, h2.events.StreamEnded):
             self.answer(event.stream_id, dict(self.requests[event.stream_id])[":path"].split("?")[0])
 
@@ -107,6 +120,8 @@ class Talk:
         conn, code = self.conn, h2.errors.ErrorCodes
         if path == "/echo":
             self.send(stream, f"{len(self.bodies[stream])}".encode())
+        elif path == "/held":
+            self.held.append(stream)
         elif path == "/early":
             conn.send_headers(stream, [(":status", "103"), ("link", "</style.css>")])
             self.send(stream, b"late")

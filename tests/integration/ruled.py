@@ -13,7 +13,7 @@ CREDENTIALS = "credentials.json"
 class Ruled:
     """An edge and a connector, adit unless cloudflared is asked for, with the rules of a text. HOST in it is the tunnel's hostname."""
 
-    def __init__(self, where, rules, kind="adit", env=None):
+    def __init__(self, where, rules, kind="adit", env=None, connections=1):
         self.dir, self.kind = where, kind
         self.edge = Edge(where)
         asked = urllib.request.Request(f"http://{self.edge.addresses['local']}/tunnel", data=b"")
@@ -26,7 +26,8 @@ class Ruled:
         flags = ["--config", where / "config.yml", "--credentials-file", where / CREDENTIALS, "--cacert", self.edge.dir / "ca.pem",
                  "--metrics", "127.0.0.1:0", "--protocol", "quic", "--grace-period", "1s"]
         if kind == "adit":
-            command = [BUILD / "adit", "tunnel", "run", "--ha-connections", "1", "--loglevel", "debug", *flags, *edge_flags(self.edge, 1),
+            command = [BUILD / "adit", "tunnel", "run", "--ha-connections", str(connections), "--loglevel", "debug", *flags,
+                       *edge_flags(self.edge, connections),
                        tunnel["id"]]
         else:
             command = [cloudflared(), "tunnel", "--no-autoupdate", "--no-prechecks", *flags, *edge_flags(self.edge, 2), "run", tunnel["id"]]

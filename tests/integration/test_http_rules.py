@@ -1,6 +1,5 @@
 """What a proxy must leave alone, and what it must not (RFC 9110, RFC 9112), with both connectors: raw bytes at the visitor and at
 the origin."""
-import gzip
 import re
 import socket
 import threading
@@ -9,7 +8,7 @@ import pytest
 
 from conftest import need
 from scripted import fields
-from test_semantics import OK, Site, answer_ok, head_of, status_of
+from test_semantics import Site, answer_ok, head_of, status_of
 
 DATE = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT"
 LENGTH = 3_000_000
@@ -33,7 +32,7 @@ def say(site, path, script, text):
 
 # ---- targets ----
 
-@pytest.mark.parametrize("target, seen", [("http://HOST/abs?q=1", b"/abs?q=1"), ("http://HOST", b"/")])
+@pytest.mark.parametrize("target, seen", [("http://HOST/abs?x=%2F", b"/abs?x=%2F"), ("http://HOST", b"/")])
 def test_the_absolute_form_reaches_the_origin_in_the_origins_form(site, target, seen):
     site.origin.heads.clear()
     visitor = say(site, seen.split(b"?")[0].decode(), answer_ok, f"GET {target} HTTP/1.1\r\nHost: HOST\r\n\r\n")
@@ -72,8 +71,9 @@ def test_the_asterisk_form_reaches_the_origin_for_options_alone(site):
 
 
 # What Go's URLs cannot hold, the reference does not pass on; Adit has no such opinion.
-TARGETS = ["/a%2Fb%2e%2E/%41?%41=%7e&x=%00", "/a/../b/./c//d", "/p;v=1,2?a=b?c=d", "/%E2%82%AC?%e2%82%ac", "/?", "/x?a+b%20c"]
-TARGETS_OF_ADIT = ["/%zz?%", "/a|b", '/q"x"', "/[x]?{y}"]
+TARGETS = ["/a%2Fb%2e%2E/%41?%41=%7e&x=%00", "/a/../b/./c//d", "/p;v=1,2?a=b?c=d", "/%E2%82%AC?%e2%82%ac", "/?", "/x?a+b%20c",
+           "/sub-delims!$&'()*+,;=:@", "/a?b?c/d", "/a%2Fb%2f..%2e/%7Euser"]
+TARGETS_OF_ADIT = ["/%zz?%", "/a|b", '/q"x"', "/[x]?{y}", "//double//slashes/", "/q?a=%20+%26&&b==;c=[]{}|\""]
 
 
 def test_escapes_and_dots_in_a_target_are_left_alone(site):
@@ -81,7 +81,7 @@ def test_escapes_and_dots_in_a_target_are_left_alone(site):
         site.origin.heads.clear()
         visitor = say(site, target.split("?")[0], answer_ok, f"GET {target} HTTP/1.1\r\nHost: HOST\r\n\r\n")
         assert status_of(head_of(visitor)) == 200, target
-        assert site.origin.heads[-1].split(b" ")[1] == target.encode()
+        assert site.origin.heads[-1].split(b" ")[1] == target.encode() and fields(site.origin.heads[-1])["host"] == [site.host]
 
 
 @pytest.mark.parametrize("over", [0, 1])
@@ -110,7 +110,7 @@ def test_ranges_and_conditions_are_left_alone(site):
 
 
 @pytest.mark.parametrize("status, lines, body", [
-    (206, ['Content-Range: bytes 2-5/10', 'ETag: "v1"'], b"cdef"),
+    (206, ['Content-Range: bytes 2-5/10', 'ETag: "v1"', 'Accept-Ranges: bytes'], b"cdef"),
     (206, ["Content-Type: multipart/byteranges; boundary=B"], b"--B\r\nContent-Range: bytes 0-0/10\r\n\r\na\r\n--B--\r\n"),
     (416, ["Content-Range: bytes */10"], b"no"),
     (412, ['ETag: W/"v2"'], b"changed"),
@@ -153,28 +153,6 @@ def test_no_via_is_added_and_those_that_are_there_stay(site):
     assert "via" not in fields(site.origin.heads[-1])
     assert fields(head_of(site.ask("/via", script, ["Via: 1.0 visitors"])))["via"] == ["1.1 origins"]
     assert fields(site.origin.heads[-1])["via"] == ["1.0 visitors"]
-
-
-def test_a_packed_body_is_left_packed(site):
-    packed = gzip.compress(b"text " * 10_000)
-
-    def script(talk, head):
-        assert fields(head)["accept-encoding"] == ["br;q=0.5, gzip"]
-        talk.say(b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nETag: "z"\r\nContent-Length: %d\r\n\r\n' % len(packed) + packed)
-        return True
-
-    visitor = site.ask("/packed", script, ["Accept-Encoding: br;q=0.5, gzip"])
-    head = fields(head_of(visitor))
-    assert (head["content-encoding"], head["content-length"], head["etag"]) == (["gzip"], [str(len(packed))], ['"z"'])
-    assert visitor.exactly(len(packed)) == packed
-
-
-def test_nobody_packs_what_the_visitor_wants_plain(site):
-    def script(talk, head):
-        assert fields(head)["accept-encoding"] == ["identity"]  # or the reference's connector would ask for gzip
-        return answer_ok(talk, head)
-
-    assert status_of(head_of(site.ask("/plain", script))) == 200
 
 
 def test_what_belongs_to_one_hop_stays_there(site):
@@ -225,7 +203,8 @@ def test_an_upload_goes_on_while_its_answer_comes(site):
         return True
 
     visitor = site.ask("/both", echo, ["Content-Length: 20000"], "POST", b"\0" * 1000)
-    assert status_of(head_of(visitor)) == 200
+    head = head_of(visitor)
+    assert status_of(head) == 200 and fields(head)["connection"] == ["close"]
     for i in range(20):
         assert visitor.until(b"\r\n") == b"3e8\r\n"
         assert visitor.exactly(1002) == bytes([i]) * 1000 + b"\r\n"

@@ -75,9 +75,97 @@ def test_a_tab_is_called_a_tab(tmp_path):
     assert code == 1 and "config.yml:2:1: there is a tab: YAML is indented with spaces alone\n     2 | " in err
 
 
-def test_a_key_that_is_there_twice_is_shown(tmp_path):
-    code, _, err = adit(tmp_path, *FILE, "ingress", "validate", text="ingress:\n- service: http_status:404\n  service: a\n")
-    assert code == 1 and "config.yml:3:3: this key is there twice: service\n     3 |   service: a\n       |   ^\n" in err
+TWICE = """\
+ingress:
+  - hostname: a.example.com
+    service: localhost:9000
+    hostname: b.example.com
+  - service: http_status:404
+    service: http_status:405
+originRequest:
+  <<: {noTLSVerify: true}
+  connectTimeout: 3
+loglevel: info
+loglevel: debug
+"""
+TWICE_WANTED = """\
+adit: config.yml:4:5: this key is there twice: hostname
+     4 |     hostname: b.example.com
+       |     ^
+  hint: line 2 has it already: keep one of them
+adit: config.yml:3:14: localhost:9000 is an invalid address, please make sure it has a scheme and a hostname
+     3 |     service: localhost:9000
+       |              ^
+  hint: did you mean http://localhost:9000?
+adit: config.yml:6:5: this key is there twice: service
+     6 |     service: http_status:405
+       |     ^
+  hint: line 5 has it already: keep one of them
+adit: config.yml:8:3: merge keys (<<) are not supported: write them out
+     8 |   <<: {noTLSVerify: true}
+       |   ^
+adit: config.yml:9:19: connectTimeout: a duration is wanted, such as 30s
+     9 |   connectTimeout: 3
+       |                   ^
+  hint: write 3s
+adit: config.yml:11:1: this key is there twice: loglevel
+    11 | loglevel: debug
+       | ^
+  hint: line 10 has it already: keep one of them
+adit: config.yml: 6 mistakes, 0 warnings
+"""
+
+
+@pytest.mark.parametrize("words", [("ingress", "validate"), ("run", "--token", TOKEN)], ids=["validate", "run"])
+def test_every_key_that_is_there_twice_is_shown_with_all_other_mistakes(tmp_path, words):
+    code, _, err = adit(tmp_path, *FILE, *words, text=TWICE)
+    assert (code, err) == (1, TWICE_WANTED)
+
+
+CUT = """\
+ingress:
+  - hostname: a.example.com
+    service: localhost:9000
+  - hostname: b.example.com
+    service: http://localhost:1
+    originRequest: {noTlsVerify: true}
+  - hostname: *.example.com
+    service: http://localhost:2
+  - service: http_status:404
+"""
+CUT_WANTED = """\
+adit: config.yml:7:16: did not find expected alphabetic or numeric character, while scanning an alias
+     7 |   - hostname: *.example.com
+       |                ^
+  hint: a value that begins with * is put in quotes: '*.example.com'
+adit: config.yml:3:14: localhost:9000 is an invalid address, please make sure it has a scheme and a hostname
+     3 |     service: localhost:9000
+       |              ^
+  hint: did you mean http://localhost:9000?
+adit: warning: config.yml:6:21: there is no key noTlsVerify here: it is ignored
+     6 |     originRequest: {noTlsVerify: true}
+       |                     ^
+  hint: did you mean noTLSVerify?
+adit: config.yml: 2 mistakes, 1 warning
+"""
+
+
+def test_what_stands_before_a_mistake_of_syntax_is_judged_too(tmp_path):
+    code, _, err = adit(tmp_path, *FILE, "ingress", "validate", text=CUT)
+    assert (code, err) == (1, CUT_WANTED)
+
+
+@pytest.mark.parametrize("text, place, hint", [
+    ("ingress:\n- service: a: b\n", "2:13", "is the line indented as its neighbours are?"),
+    ("ingress:\n- service: \"http_status:404\n", "3:1", "the quote that is opened here, or before, is not closed"),
+    ("ingress: [{service: http_status:404}\n", "2:1", "a bracket or a brace that was opened is not closed"),
+    ("ingress:\n- service: @x\n", "2:12", "a value that begins with @"),
+    ("ingress:\n- hostname: a\n   path: b\n", "3:8", "is the line indented as its neighbours are?"),
+    ("ingress:\n- path: \"\\.png\"\n", "2:10", "write it in single quotes")])
+def test_a_mistake_of_syntax_has_its_place_and_a_hint(tmp_path, text, place, hint):
+    code, _, err = adit(tmp_path, *FILE, "ingress", "validate", text=text)
+    assert code == 1 and err.startswith(f"adit: config.yml:{place}: ") and f"\n  hint: {hint}" in err, err
+    assert "ingress_from" not in err and err.count("adit: ") == 1, err
 
 
 # (file, words, status, whether OK is said): the same with both programs

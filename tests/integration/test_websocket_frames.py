@@ -137,7 +137,7 @@ def test_pings_are_answered_by_the_far_end_alone(site):
                 assert read_frame(sender) == (True, 0, PONG, back, payload[::-1])  # the first to come: nobody else has answered
 
 
-@pytest.mark.parametrize("code, reason", [(1000, b"done"), (1001, b""), (1011, b"\xe2\x82\xac"), (3456, b"x" * 123), (4999, b"ours"), (None, b"")])
+@pytest.mark.parametrize("code, reason", [(1000, b"done"), (1001, b""), (1008, b"no"), (3000, b"registered"), (1011, b"\xe2\x82\xac"), (3456, b"x" * 123), (4999, b"ours"), (None, b"")])
 @pytest.mark.parametrize("way", [0, 1], ids=["up", "down"])
 def test_a_close_keeps_its_code_and_its_reason(site, way, code, reason):
     payload = b"" if code is None else struct.pack("!H", code) + reason
@@ -150,12 +150,6 @@ def test_a_close_keeps_its_code_and_its_reason(site, way, code, reason):
         assert read_frame(sender) == (True, 0, CLOSE, back, payload[:2])
         pair.over.set()  # the origin closes first (RFC 6455 §7.1.1)
         assert pair.visitor.rest() == b""
-
-
-def test_a_visitor_that_is_gone_ends_the_origins_connection(site):
-    with Pair(site) as pair:
-        pair.visitor.s.close()
-        assert pair.origin.rest() == b""
 
 
 def test_an_upgrade_that_the_origin_refuses_is_an_answer(site):

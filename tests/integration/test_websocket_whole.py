@@ -1,4 +1,5 @@
-"""Websockets as the `websockets` library speaks them: what the two ends agreed on is theirs, and nothing on the way touches it."""
+"""Websockets as the `websockets` library speaks them, at both ends, and before a service that is a stream of bytes. What each frame looks
+like on its way is in test_websocket_frames.py."""
 import contextlib
 import queue
 import socket
@@ -10,7 +11,6 @@ import websockets.exceptions
 import websockets.frames
 import websockets.sync.client
 import websockets.sync.server
-from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from conftest import Edge, Program, hostname_of, need, quick_command, until
 
@@ -20,9 +20,7 @@ class Server:
 
     def __init__(self):
         self.connections = queue.Queue()
-        self.server = websockets.sync.server.serve(
-            self.handle, "127.0.0.1", 0, max_size=1 << 25, ping_interval=None, process_request=lambda ws, request: ws.respond(403, "not you\n")
-            if request.path == "/refused" else None, select_subprotocol=lambda ws, offered: next((s for s in ("two", "one") if s in offered), None))
+        self.server = websockets.sync.server.serve(self.handle, "127.0.0.1", 0, ping_interval=None)
         self.port = self.server.socket.getsockname()[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -63,7 +61,7 @@ class Both:
     def __init__(self, tunnel, server, **more):
         s = socket.create_connection(("127.0.0.1", tunnel.edge.port("http")))
         self.stack = contextlib.ExitStack()
-        self.near = self.stack.enter_context(websockets.sync.client.connect(f"ws://{tunnel.host}/", sock=s, max_size=1 << 25, ping_interval=None, **more))
+        self.near = self.stack.enter_context(websockets.sync.client.connect(f"ws://{tunnel.host}/", sock=s, ping_interval=None, **more))
         self.far, self.done = server.connections.get(timeout=60)
 
     def __enter__(self):
@@ -77,13 +75,6 @@ class Both:
         return ((self.near, self.far), (self.far, self.near))
 
 
-@pytest.mark.parametrize("offered, chosen", [(["one", "two"], "two"), (["one"], "one"), (None, None)])
-def test_the_origin_chooses_the_sub_protocol(tunnel, server, offered, chosen):
-    with Both(tunnel, server, subprotocols=offered) as both:
-        assert both.near.subprotocol == both.far.subprotocol == chosen
-
-
-
 @pytest.mark.parametrize("compression", ["deflate", None])
 def test_compression_is_agreed_on_by_the_ends(tunnel, server, compression):
     with Both(tunnel, server, compression=compression) as both:
@@ -94,63 +85,6 @@ def test_compression_is_agreed_on_by_the_ends(tunnel, server, compression):
                 assert b.recv(timeout=60) == "compressible " * 10_000
 
 
-def test_the_parameters_of_an_extension_pass_as_they_were(tunnel, server):
-    factory = ClientPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True, server_max_window_bits=10, client_max_window_bits=11)
-    with Both(tunnel, server, compression=None, extensions=[factory]) as both:
-        near, far = both.near.protocol.extensions[0], both.far.protocol.extensions[0]
-        assert near.remote_no_context_takeover and near.local_no_context_takeover and far.local_no_context_takeover
-        assert near.remote_max_window_bits == far.local_max_window_bits == 10
-        for a, b in both.ways():
-            a.send(b"q" * 100_000)
-            assert b.recv(timeout=60) == b"q" * 100_000
-
-
-def test_fragments_arrive_as_they_were_sent(tunnel, server):
-    pieces = ["first ", "", "third " * 30_000, "last"]
-    with Both(tunnel, server, compression=None) as both:
-        for a, b in both.ways():
-            a.send(pieces)  # each in a frame of its own, and an empty one that ends the message
-            got = list(b.recv_streaming())
-            assert [p for p in got if p] == [p for p in pieces if p] and len(got) >= len(pieces)
-
-
-@pytest.mark.parametrize("compression", ["deflate", None])
-def test_a_message_of_sixteen_mebibytes_arrives_either_way(tunnel, server, compression):
-    message = bytes(range(256)) * 65536
-    with Both(tunnel, server, compression=compression) as both:
-        for a, b in both.ways():
-            thread = threading.Thread(target=a.send, args=(message,), daemon=True)
-            thread.start()
-            assert b.recv(timeout=120) == message
-            thread.join(60)
-            assert not thread.is_alive()
-
-
-def test_pings_and_pongs_pass_both_ways_with_their_data(tunnel, server):
-    with Both(tunnel, server) as both:
-        for a, b in both.ways():
-            waiter = a.ping(b"data of the ping")
-            assert waiter.wait(60)  # the far end's library has answered with the same data
-            a.pong(b"nobody asked")
-            a.send("after")
-            assert b.recv(timeout=60) == "after"
-
-
-CODES = [(1000, "done"), (1001, "going away"), (1008, ""), (1011, "u" * 123), (3000, "registered"), (4999, "private")]
-
-
-@pytest.mark.parametrize("code, reason", CODES)
-@pytest.mark.parametrize("who", ["visitor", "origin"])
-def test_a_close_has_its_code_and_reason_at_the_other_end(tunnel, server, who, code, reason):
-    with Both(tunnel, server) as both:
-        first, second = (both.near, both.far) if who == "visitor" else (both.far, both.near)
-        first.close(code, reason)
-        with pytest.raises(websockets.exceptions.ConnectionClosed):
-            second.recv(timeout=60)
-        for ws in (first, second):
-            assert (ws.close_code, ws.close_reason) == (code, reason)
-
-
 @pytest.mark.parametrize("who", ["visitor", "origin"])
 def test_an_end_without_a_close_is_none_at_the_other_end(tunnel, server, who):
     with Both(tunnel, server) as both:
@@ -159,17 +93,6 @@ def test_an_end_without_a_close_is_none_at_the_other_end(tunnel, server, who):
         with pytest.raises(websockets.exceptions.ConnectionClosed):
             second.recv(timeout=60)
         assert second.close_code == websockets.frames.CloseCode.ABNORMAL_CLOSURE
-
-
-def test_a_refused_upgrade_passes_with_its_body(tunnel, server):
-    s = socket.create_connection(("127.0.0.1", tunnel.edge.port("http")), timeout=60)
-    with s:
-        s.sendall(f"GET /refused HTTP/1.1\r\nHost: {tunnel.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
-        data = b""
-        while not data.endswith(b"not you\n"):
-            data += s.recv(65536)
-    assert data.split(b" ")[1] == b"403"
 
 
 # ---- a service that is a stream of bytes: the connector is the websocket's server ----

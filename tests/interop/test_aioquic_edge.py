@@ -6,6 +6,7 @@ import base64
 import hashlib
 import ipaddress
 import json
+import socket
 import uuid
 
 import pytest
@@ -192,6 +193,18 @@ def test_what_makes_no_sense_is_answered_with_an_error(edge, name):
     head, body = edge.ask(data)
     assert head["error"] and text in head["error"] and body == b""
     assert not any(key == "HttpStatus" for key, _ in wire.pairs_of(head))
+    still_serves(edge)
+
+
+@pytest.mark.parametrize("is_bound, word", [(True, "origin_refused"), (False, "origin_unreachable")])
+def test_a_flow_of_bytes_to_nowhere_has_its_word(edge, is_bound, word):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # it never listens
+        # An address of broadcast is no destination of TCP.
+        to = f"127.0.0.1:{closed.getsockname()[1]}" if is_bound else "255.255.255.255:9"
+        head, body = edge.ask(wire.request_head(to, "tcp"))
+    assert f"unable to dial tcp to origin {to}" in head["error"] and body == b""
+    until(lambda: any(f"failure={word} " in line and to in line for line in edge.connector.text().splitlines()), "the log has it")
     still_serves(edge)
 
 

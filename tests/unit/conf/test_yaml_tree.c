@@ -378,7 +378,71 @@ TEST(a_key_has_a_place_of_its_own)
     arena_done(&a);
 }
 
-TESTS(RUN(a_tab_that_indents_is_called_by_its_name), RUN(a_key_has_a_place_of_its_own),
+TEST(every_key_that_is_refused_is_told_and_the_rest_is_read)
+{
+    static const char TEXT[] = "a: 1\nb: {x: 1, x: 2}\na: 3\n? [k]\n: 4\n<<: {}\nc: 5\n";
+    static const struct yaml_complaint WANTED[] = { { 2, 11, "this key is there twice: x", 2 },
+                                                    { 3, 1, "this key is there twice: a", 1 },
+                                                    { 4, 3, "a key must be a plain text", 0 },
+                                                    { 6, 1,
+                                                      "merge keys (<<) are not supported: "
+                                                      "write them out",
+                                                      0 } };
+    struct arena a;
+    struct yaml_node *root = NULL;
+    struct yaml_complaints all;
+    struct fault f = { 0 };
+    arena_init(&a, 1 << 20);
+    CHECK_ERR(ERR_PARSE, yaml_parse_all(SLICE(TEXT), "x", &a, &root, &all, &f));
+    CHECK(all.count == sizeof WANTED / sizeof WANTED[0]);
+    for (size_t i = 0; i < all.count; i++) {
+        CHECK(all.list[i].line == WANTED[i].line && all.list[i].column == WANTED[i].column);
+        CHECK(all.list[i].first_line == WANTED[i].first_line);
+        assert_string_equal(all.list[i].text, WANTED[i].text);
+    }
+    CHECK(f.line == 2 && strcmp(f.text, WANTED[0].text) == 0);
+    CHECK_SLICE(yaml_get(root, "a")->text, SLICE("1"));
+    CHECK_SLICE(yaml_get(yaml_get(root, "b"), "x")->text, SLICE("1"));
+    CHECK_SLICE(yaml_get(root, "c")->text, SLICE("5"));
+    CHECK_OK(yaml_parse_all(SLICE("a: 1\n"), "x", &a, &root, &all, &f));
+    CHECK(all.count == 0);
+    arena_done(&a);
+}
+
+TEST(more_complaints_than_anybody_reads_are_not_kept)
+{
+    struct strb s;
+    struct arena a;
+    struct yaml_node *root = NULL;
+    struct yaml_complaints all;
+    struct fault f = { 0 };
+    strb_init(&s, 65536);
+    for (int i = 0; i < YAML_COMPLAINTS_MAX + 50; i++)
+        strb_str(&s, "a: 1\n");
+    arena_init(&a, 1 << 20);
+    CHECK_ERR(ERR_PARSE, yaml_parse_all(strb_slice(&s), "x", &a, &root, &all, &f));
+    CHECK(all.count == YAML_COMPLAINTS_MAX && root != NULL);
+    arena_done(&a);
+    strb_done(&s);
+}
+
+TEST(what_stands_before_a_mistake_is_read_as_a_file)
+{
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    struct yaml_node *root = yaml_parse_before(SLICE("a: 1\nb: [2,\n3\nc: @\n"), 4, &a);
+    CHECK_SLICE(yaml_get(root, "a")->text, SLICE("1"));
+    CHECK(root->first->next == NULL); /* the open list is no part of it */
+    CHECK(yaml_parse_before(SLICE("a: @\n"), 1, &a) == NULL);
+    CHECK(yaml_parse_before(SLICE("[\n[\n[\n@"), 4, &a) == NULL);
+    CHECK(yaml_parse_before(SLICE(""), 9, &a) == NULL);
+    arena_done(&a);
+}
+
+TESTS(RUN(every_key_that_is_refused_is_told_and_the_rest_is_read),
+      RUN(more_complaints_than_anybody_reads_are_not_kept),
+      RUN(what_stands_before_a_mistake_is_read_as_a_file),
+      RUN(a_tab_that_indents_is_called_by_its_name), RUN(a_key_has_a_place_of_its_own),
       RUN(a_document_becomes_a_tree_with_places), RUN(an_empty_file_is_no_document),
       RUN(the_first_document_is_the_one), RUN(an_alias_is_what_it_names),
       RUN(what_is_broken_is_refused_with_its_place), RUN(a_bomb_of_aliases_does_not_go_off),

@@ -64,6 +64,87 @@ TEST(each_has_its_turn_and_a_dead_one_none)
         CHECK(ask(&u, SECOND) != dead);
 }
 
+/* `count` requests that it has as a whole. */
+static void send_to(struct upstreams *u, size_t index, struct upstream_turn *turns, size_t count,
+                    nsec now)
+{
+    for (size_t i = 0; i < count; i++) {
+        turns[i] = (struct upstream_turn){ .of = u, .at = &u->list[index] };
+        atomic_fetch_add(&u->list[index].open, 1);
+        upstream_asked(&turns[i], now);
+        upstream_asked(&turns[i], now); /* twice is once */
+    }
+}
+
+TEST(one_that_leaves_many_waiting_is_out_of_turn_until_it_answers)
+{
+    struct upstreams u = three(BALANCE_FAILOVER);
+    struct upstream_turn turns[UPSTREAM_SILENT_LEAST], probe = { .of = &u };
+    u.silence = 30 * SECOND;
+    send_to(&u, 0, turns, UPSTREAM_SILENT_LEAST - 1, SECOND);
+    CHECK(upstream_fell_silent(&u, 1000 * SECOND) == NULL); /* few may be slow */
+    upstream_leave(&turns[0]);
+    send_to(&u, 0, turns, 1, 5 * SECOND);
+    send_to(&u, 0, turns + UPSTREAM_SILENT_LEAST - 1, 1, 5 * SECOND);
+    CHECK(upstream_fell_silent(&u, 31 * SECOND - 1) == NULL);
+    CHECK(upstream_fell_silent(&u, 31 * SECOND) == &u.list[0]);
+    CHECK(upstream_fell_silent(&u, 31 * SECOND) == NULL); /* once */
+    CHECK(ask(&u, 31 * SECOND) == 1 && ask(&u, 90 * SECOND) == 1);
+    /* Tried by one request a minute; that it can be connected to says nothing. */
+    CHECK(next(&u, &probe, 91 * SECOND) == 0 && ask(&u, 91 * SECOND) == 1);
+    CHECK(!upstream_reached(&probe) && ask(&u, 92 * SECOND) == 1);
+    CHECK(upstream_answered(&turns[1], 92 * SECOND));
+    CHECK(!upstream_answered(&turns[2], 92 * SECOND));
+    CHECK(ask(&u, 92 * SECOND) == 0);
+    for (size_t i = 0; i < UPSTREAM_SILENT_LEAST; i++)
+        upstream_leave(&turns[i]);
+    upstream_leave(&probe);
+    CHECK(atomic_load(&u.list[0].waiting) == 0 && atomic_load(&u.list[0].open) == 0);
+}
+
+TEST(one_that_answers_somebody_is_not_silent_and_none_is_when_there_is_no_better)
+{
+    struct upstreams u = three(BALANCE_ROUND_ROBIN);
+    struct upstream_turn turns[3][UPSTREAM_SILENT_LEAST + 1];
+    u.silence = 30 * SECOND;
+    send_to(&u, 0, turns[0], UPSTREAM_SILENT_LEAST + 1, SECOND);
+    CHECK(!upstream_answered(&turns[0][0], 20 * SECOND));
+    CHECK(upstream_fell_silent(&u, 49 * SECOND) == NULL);
+    send_to(&u, 1, turns[1], UPSTREAM_SILENT_LEAST, SECOND);
+    send_to(&u, 2, turns[2], UPSTREAM_SILENT_LEAST, SECOND);
+    CHECK(upstream_fell_silent(&u, 50 * SECOND) == NULL); /* they are all the same */
+    u.silence = 0;
+    upstream_leave(&turns[1][0]);
+    CHECK(upstream_fell_silent(&u, 50 * SECOND) == NULL); /* switched off */
+    u.silence = 30 * SECOND;
+    CHECK(upstream_fell_silent(&u, 50 * SECOND) == &u.list[0]);
+    CHECK(upstream_fell_silent(&u, 50 * SECOND) == &u.list[2]);
+    CHECK(upstream_fell_silent(&u, 50 * SECOND) == NULL);
+}
+
+TEST(an_answer_that_did_not_come_in_time_is_a_failure_that_a_connection_does_not_undo)
+{
+    struct upstreams u = three(BALANCE_FAILOVER);
+    struct upstream_turn t = { 0 };
+    struct rng rng;
+    nsec wait;
+    rng_init(&rng, 1);
+    CHECK(next(&u, &t, SECOND) == 0);
+    upstream_asked(&t, SECOND);
+    CHECK(upstream_was_silent(&t, 2 * SECOND, &rng, &wait));
+    CHECK(wait >= SECOND * 4 / 5 && wait <= SECOND * 6 / 5);
+    CHECK(atomic_load(&u.list[0].waiting) == 0 && ask(&u, 2 * SECOND) == 1);
+    t = (struct upstream_turn){ 0 };
+    CHECK(next(&u, &t, 4 * SECOND) == 0); /* its time has come */
+    CHECK(!upstream_reached(&t) && ask(&u, 4 * SECOND) == 1);
+    CHECK(!upstream_was_silent(&t, 5 * SECOND, &rng, &wait));
+    CHECK(wait >= SECOND * 8 / 5); /* twice as long */
+    t = (struct upstream_turn){ 0 };
+    CHECK(next(&u, &t, 10 * SECOND) == 0);
+    CHECK(upstream_answered(&t, 10 * SECOND) && ask(&u, 10 * SECOND) == 0);
+    upstream_leave(&t);
+}
+
 TEST(the_least_busy_is_asked)
 {
     struct upstreams u = three(BALANCE_LEAST_REQUESTS);
@@ -234,10 +315,11 @@ TEST(the_rules_own_service_is_the_first_of_several)
     struct ingress *in;
     struct fault f = { 0 };
     CHECK_OK(load("ingress:\n- service: http://a\n  services: ['https://b:1', 'ws://c']\n"
-                  "  balance: least-requests\n",
+                  "  balance: least-requests\n"
+                  "  silentAfter: 2m\n",
                   &in, &f));
     const struct upstreams *u = ingress_rule(in, 0)->extras->upstreams;
-    CHECK(u->count == 3 && u->balance == BALANCE_LEAST_REQUESTS);
+    CHECK(u->count == 3 && u->balance == BALANCE_LEAST_REQUESTS && u->silence == 120 * SECOND);
     CHECK_SLICE(u->list[0].service.text, SLICE("http://a"));
     CHECK(u->list[1].service.is_tls && u->list[1].service.port == 1);
     CHECK_SLICE(u->list[2].service.host, SLICE("c"));
@@ -260,6 +342,8 @@ TEST(services_that_cannot_stand_together_are_refused)
         { "http_status:404", "services: ['http://b']", "http, https, unix and tcp, which" },
         { "bastion", "services: ['tcp://b:1']", "which the service bastion is not" },
         { "http://a", "balance: random", "balance: failover, round-robin or least-requests" },
+        { "http://a", "silentAfter: 30", "silentAfter: a duration is wanted, such as 30s" },
+        { "http://a", "silentAfter: -1s", "silentAfter: a duration is wanted, such as 30s" },
     };
     char text[4096];
     struct ingress *in;
@@ -282,7 +366,10 @@ TEST(services_that_cannot_stand_together_are_refused)
     }
 }
 
-TESTS(RUN(workers_agree_about_who_is_down), RUN(the_first_is_asked_as_long_as_it_can_be_reached),
+TESTS(RUN(one_that_leaves_many_waiting_is_out_of_turn_until_it_answers),
+      RUN(one_that_answers_somebody_is_not_silent_and_none_is_when_there_is_no_better),
+      RUN(an_answer_that_did_not_come_in_time_is_a_failure_that_a_connection_does_not_undo),
+      RUN(workers_agree_about_who_is_down), RUN(the_first_is_asked_as_long_as_it_can_be_reached),
       RUN(each_has_its_turn_and_a_dead_one_none), RUN(the_least_busy_is_asked),
       RUN(a_request_tries_each_once),
       RUN(a_dead_one_is_tried_by_one_request_when_its_time_has_come),
