@@ -316,6 +316,7 @@ static int start_edge(struct server *s, struct fault *fault)
         .visitor_idle = s->o->idle_timeout,
         .visitor_stall = s->o->stall_timeout,
         .visitor_rate = (uint64_t)s->o->min_rate,
+        .response = s->o->response_timeout,
         .drain = s->o->grace,
         .hold = s->o->hold,
         .metrics_hostnames = (size_t)s->o->metrics_hostnames,
