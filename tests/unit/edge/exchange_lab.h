@@ -115,8 +115,14 @@ static void faulty_release(struct stream *s)
     loop_reap(f->loop, &f->reaper, faulty_reap);
 }
 
-static const struct stream_ops FAULTY = { "faulty",      faulty_read,  faulty_write,
-                                          faulty_finish, faulty_abort, faulty_release };
+static const struct stream_ops FAULTY = {
+    .kind = "faulty",
+    .read = faulty_read,
+    .write = faulty_write,
+    .finish = faulty_finish,
+    .abort = faulty_abort,
+    .release = faulty_release,
+};
 
 /* The stream itself while nothing is to fail. */
 static struct stream *wrap(struct loop *loop, struct stream *inner)
