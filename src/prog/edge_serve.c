@@ -230,6 +230,7 @@ static void on_signal(struct server *s, uint32_t number)
     if (s->is_draining) {
         log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
         (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
+        log_settle(true);
         _exit(0);
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));

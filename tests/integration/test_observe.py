@@ -334,7 +334,17 @@ def test_repeats_in_the_log_are_held_back_and_counted(edges, connectors):
                 assert asked < 20000
 
         def logged():
-            return one.connector.text().count('msg="request failed"')
+            return sum(" request=" in line for line in one.connector.text().splitlines() if 'msg="request failed"' in line)
+
+        def told():
+            return sum(map(int, re.findall(r'msg="request failed".* repeats_held_back=(\d+)', one.connector.text())))
 
         assert 20 <= logged() < asked
         until(lambda: logged() + value(one.metrics, "adit_log_suppressed_total") == asked, "each failure is logged or counted")
+        until(lambda: logged() + told() == asked, "the log tells how many it held back although nothing more fails")
+        with Visitor(one.edge.port("http"), one.host) as visitor:
+            for _ in range(60):
+                visitor.request("GET", "/")
+                visitor.response()
+        one.connector.stop()
+        assert logged() + told() == asked + 60, "what it held back at its end is told too"
