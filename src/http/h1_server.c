@@ -261,7 +261,13 @@ static void refuse(struct h1_conn *c, const struct h1_refusal *refusal)
               LSTR("hop", hop_name(row->hop)), LSTR("why", refusal->text),
               LU64("status", refusal->status));
     if (c->group->refused != NULL)
-        c->group->refused(c->group->ctx, failure);
+        c->group->refused(c->group->ctx,
+                          &(struct h1_refused_head){ .id = id,
+                                                     .status = refusal->status,
+                                                     .failure = failure,
+                                                     .why = refusal->text,
+                                                     .bytes_down = size },
+                          c);
     if (buf_put(&c->out, slice_of(head, (size_t)n)) == 0 &&
         buf_put(&c->out, slice_of(body, size)) == 0)
         (void)stream_write(c->s, &c->out);

@@ -258,6 +258,24 @@ def test_what_fails_has_its_word_and_what_a_visitor_writes_is_escaped(observed, 
     assert found[1]["target"] == '/"x=y?status=200' and r'target="/\"x=y?status=200"' in log.read_text()
 
 
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_heads_that_never_became_a_request_have_a_line(observed, tmp_path, form):
+    log = tmp_path / "access"
+    one = observed(edge=["--access-log", log, "--access-log-format", form, "--head-timeout", "300ms", "--max-header-bytes", "2000"])
+    heads = {b"GET / HTTP/1.1\r\nHost : x\r\n\r\n": ("400", "bad_request"), b"GET /\" status=200 HTTP/3\r\n\r\n": ("400", "bad_request"),
+             b"GET /never HTTP/1.1\r\n": ("408", "visitor_slow"), b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 9000): ("431", "head_too_large")}
+    for count, (head, (status, word)) in enumerate(heads.items()):
+        with socket.create_connection(("127.0.0.1", one.edge.port("http")), timeout=30) as s:
+            visitor = "127.0.0.1:%d" % s.getsockname()[1]
+            s.sendall(head)
+            answer = b"".join(iter(lambda: s.recv(65536), b""))
+        top, _, body = answer.partition(b"\r\n\r\n")
+        line = until(lambda: lines(log)[count:], f"a line of {word}")[0]
+        assert (str(line["status"]), line["failure"], line["hop"], line["visitor"]) == (status, word, "visitor", visitor)
+        assert b"Cf-Ray: " + line["request"].encode() in top and int(line["down"]) == len(body) and line["why"].encode() in body
+        assert not {"method", "hostname", "target", "done_us"} & set(line)
+
+
 def test_a_rotated_access_log_is_opened_anew(observed, tmp_path):
     where = tmp_path / "logs"
     where.mkdir()
