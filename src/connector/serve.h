@@ -82,3 +82,8 @@ void serve_stream(struct serve *s, struct stream *stream, unsigned extensions);
 void serve_h2_stream(struct serve *s, struct h2_stream *stream, const struct h2_head *head,
                      const struct h2_hop *hop);
 struct metric_set *serve_metrics_new(void);
+/* A flow of bytes has its connection now. */
+static inline void serve_connected(struct serve *s, const struct exchange *ex)
+{
+    metric_observe(s->metrics, SERVE_connect_time, loop_now(s->loop) - ex->at.received);
+}

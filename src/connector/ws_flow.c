@@ -78,6 +78,7 @@ static const char *dial_failure(const struct ws_flow *f, int err)
 static void count_failure(struct ws_flow *f, const char *why)
 {
     metric_add(f->serve->metrics, SERVE_errors, 1);
+    metric_add(f->serve->metrics, SERVE_connect_errors, f->opts.kind != WS_SOCKS_POLICY);
     if (f->opts.kind == WS_SOCKS_POLICY) /* told in SOCKS: the exchange itself does not fail */
         log_warn("origin failed", LSTR("request", f->ex->id), LSLICE("host", f->ex->request.host),
                  LSTR("why", why));
@@ -160,6 +161,7 @@ static int acknowledge(struct ws_flow *f)
         return e;
     f->ex->wants_body = true;
     deadline_set(&f->ping, &f->task, loop_now(f->ex->loop) + f->opts.ping_every);
+    serve_connected(f->serve, f->ex);
     exchange_respond(f->ex, r);
     return 0;
 }
