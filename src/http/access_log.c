@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log_line.h"
 #include "base/metric.h"
+#include "http/h1_server.h"
 #include "http/trace.h"
 
 const char *access_log_directory(struct arena *arena, const char *path)

@@ -4,7 +4,9 @@
 #include "base/line_writer.h"
 #include "base/log.h"
 #include "base/strb.h"
-#include "http/h1_server.h"
+#include "http/exchange.h"
+
+struct h1_refused_head; /* http/h1_server.h */
 
 struct access_log_conf {
     struct line_writer *writer; /* NULL: there is no access log */
