@@ -380,7 +380,7 @@ def test_a_tunnel_has_no_more_connections_than_its_limit(server, neighbour):
 
     async def many():
         results = []
-        for start in range(0, 280, 20):
+        for start in range(0, 1000, 20):
             if start >= 256:
                 connector.client_id = bytes(15) + b"x"
             results += await asyncio.gather(*(one(start + i) for i in range(20)))
@@ -388,7 +388,7 @@ def test_a_tunnel_has_no_more_connections_than_its_limit(server, neighbour):
 
     served = neighbour.served
     with within(256 * MIB, server):
-        results = connector.loop.run(many(), seconds=100)
+        results = connector.loop.run(many(), seconds=300)
         until(lambda: neighbour.served > served + 1, "the neighbour is served")
     assert sum(which == "connectionDetails" for which, _ in results) == 256
     assert results[-1][0] == "error" and results[-1][1]["cause"]
