@@ -7,9 +7,11 @@
  * Levels: error (someone must act), warn (we coped), info (the state of the world changed), debug
  * (per connection), trace (per packet). Any thread; a line is one write(2). The level, format and
  * descriptor belong to the process and are set once at start. Repeats from one place in the code
- * past a burst of 20 a second are counted, and the count is in the next line from there
- * (`repeats_held_back`): whoever can make us log cannot fill a disk. Secrets go through LSECRET,
- * which prints a short hash. Values are escaped, so that a peer cannot forge lines. */
+ * past a burst of 20 a second, 100 of errors, are counted: whoever can make us log cannot fill a
+ * disk. The count is in the next line from there, or in one of its own when the second is over
+ * (`repeats_held_back`); loops see to that, and whoever ends the process calls log_settle. What
+ * --log-level debug asks for is wanted whole. Secrets go through LSECRET, which prints a short
+ * hash. Values are escaped, so that a peer cannot forge lines. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -52,14 +54,23 @@ int log_format_parse(struct slice text, enum log_format *ret);
 
 bool log_is_on(enum log_level level);
 
-/* A place in the code that logs: what it said in this second, from any thread. */
+/* A place in the code that logs: what it said in this second, from any thread. Static: once it held
+ * something back it stays listed. */
 struct log_site {
     _Atomic int64_t second;
     _Atomic uint32_t passed, held_back;
+    _Atomic bool is_listed;
+    enum log_level level; /* with what is below: written once, before it is listed */
+    const char *event;
+    struct log_site *next;
 };
 
 void log_event(struct log_site *site, enum log_level level, const char *event,
                const struct log_field *fields, size_t count);
+/* Whether a count waits that no line has told. Cheap: a loop asks in each turn. */
+bool log_is_holding(void);
+/* Writes the counts of the places whose second is over; of all, when the process ends. */
+void log_settle(bool is_end);
 /* Lines that were held back since the start. */
 uint64_t log_suppressed(void);
 

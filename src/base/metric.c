@@ -1,13 +1,50 @@
 #include "base/metric.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
+
+/* Buckets that are not ours: how their bounds are written, and in which unit. */
+struct scale {
+    size_t count;
+    nsec unit;
+    nsec bounds[8];
+    const char *texts[8];
+};
+
+#define MS(n) ((nsec)(n)*NSEC_PER_MSEC)
+
+/* The texts have the rounding errors of the reference's, or they would be other series. */
+static const struct scale RPC = {
+    .count = 5,
+    .unit = NSEC_PER_SEC,
+    .bounds = { MS(50), MS(150), MS(450), MS(1350), MS(4050) },
+    .texts = { "0.05", "0.15000000000000002", "0.45000000000000007", "1.35", "4.050000000000001" },
+};
+static const struct scale CONNECT = {
+    .count = 8,
+    .unit = NSEC_PER_MSEC,
+    .bounds = { MS(1), MS(10), MS(25), MS(50), MS(100), MS(500), MS(1000), MS(5000) },
+    .texts = { "1", "10", "25", "50", "100", "500", "1000", "5000" },
+};
+
+static bool is_histogram(enum metric_kind kind)
+{
+    return kind == METRIC_HISTOGRAM || kind == METRIC_HISTOGRAM_RPC ||
+           kind == METRIC_HISTOGRAM_CONNECT;
+}
+
+/* NULL: ours. */
+static const struct scale *scale_of(enum metric_kind kind)
+{
+    return kind == METRIC_HISTOGRAM_RPC ? &RPC : kind == METRIC_HISTOGRAM_CONNECT ? &CONNECT : NULL;
+}
 
 struct metric_set *metric_set_new(const struct metric_desc *rows, size_t count)
 {
     size_t hists = 0;
     for (size_t i = 0; i < count; i++)
-        hists += rows[i].kind == METRIC_HISTOGRAM;
+        hists += is_histogram(rows[i].kind);
     struct metric_set *set =
         calloc(1, sizeof *set + count * sizeof set->cells[0] + hists * sizeof(struct metric_hist));
     if (set == NULL)
@@ -17,7 +54,7 @@ struct metric_set *metric_set_new(const struct metric_desc *rows, size_t count)
     set->hists = (struct metric_hist *)(void *)(set->cells + count);
     hists = 0;
     for (size_t i = 0; i < count; i++)
-        if (rows[i].kind == METRIC_HISTOGRAM)
+        if (is_histogram(rows[i].kind))
             atomic_init(&set->cells[i], (int64_t)hists++);
     return set;
 }
@@ -43,7 +80,7 @@ void metric_label(struct strb *to, struct slice value)
 
 static const char *type_of(enum metric_kind kind)
 {
-    return kind == METRIC_GAUGE ? "gauge" : kind == METRIC_HISTOGRAM ? "histogram" : "counter";
+    return kind == METRIC_GAUGE ? "gauge" : is_histogram(kind) ? "histogram" : "counter";
 }
 
 void metric_hist_page(struct strb *to, const char *name, struct slice labels,
@@ -71,6 +108,40 @@ static struct metric_hist *hist_of(struct metric_set *set, size_t row)
     return &set->hists[atomic_load_explicit(&set->cells[row], memory_order_relaxed)];
 }
 
+void metric_observe(struct metric_set *set, size_t row, nsec duration)
+{
+    struct metric_hist *h = hist_of(set, row);
+    const struct scale *scale = scale_of(set->rows[row].kind);
+    if (scale == NULL) {
+        metric_hist_add(h, duration);
+        return;
+    }
+    size_t bucket = 0;
+    while (bucket < scale->count && duration > scale->bounds[bucket])
+        bucket++;
+    metric_bump(&h->buckets[bucket], 1);
+    metric_bump(&h->sum, duration);
+}
+
+static void scaled_page(struct strb *to, const struct metric_desc *row,
+                        const uint64_t buckets[static METRIC_BUCKETS], uint64_t sum)
+{
+    const struct scale *scale = scale_of(row->kind);
+    struct slice labels = slice_str(row->labels);
+    const char *comma = labels.n > 0 ? "," : "";
+    const char *open = labels.n > 0 ? "{" : "", *close = labels.n > 0 ? "}" : "";
+    uint64_t below = 0;
+    for (size_t i = 0; i <= scale->count; i++) {
+        below += buckets[i];
+        strb_fmt(to, "%s_bucket{%.*s%sle=\"%s\"} %" PRIu64 "\n", row->name, SLICE_FMT(labels),
+                 comma, i < scale->count ? scale->texts[i] : "+Inf", below);
+    }
+    strb_fmt(to, "%s_sum%s%.*s%s %.15g\n", row->name, open, SLICE_FMT(labels), close,
+             (double)sum / (double)scale->unit);
+    strb_fmt(to, "%s_count%s%.*s%s %" PRIu64 "\n", row->name, open, SLICE_FMT(labels), close,
+             below);
+}
+
 static uint64_t hist_count(struct metric_set *const *sets, size_t count, size_t row)
 {
     uint64_t n = 0;
@@ -89,8 +160,11 @@ static void hist_row(struct strb *to, struct metric_set *const *sets, size_t cou
             buckets[i] += metric_read(&h->buckets[i]);
         sum += metric_read(&h->sum);
     }
-    metric_hist_page(to, sets[0]->rows[row].name, slice_str(sets[0]->rows[row].labels), buckets,
-                     sum, 1);
+    const struct metric_desc *d = &sets[0]->rows[row];
+    if (scale_of(d->kind) != NULL)
+        scaled_page(to, d, buckets, sum);
+    else
+        metric_hist_page(to, d->name, slice_str(d->labels), buckets, sum, 1);
 }
 
 void metric_page(struct strb *to, struct metric_set *const *sets, size_t count)
@@ -103,14 +177,15 @@ void metric_page(struct strb *to, struct metric_set *const *sets, size_t count)
         int64_t sum = 0;
         for (size_t k = 0; k < count; k++)
             sum += atomic_load_explicit(&sets[k]->cells[i], memory_order_relaxed);
-        if (row->kind == METRIC_HISTOGRAM)
+        bool is_hist = is_histogram(row->kind);
+        if (is_hist)
             sum = row->labels == NULL ? 1 : (int64_t)hist_count(sets, count, i);
-        if ((row->kind == METRIC_SEEN || row->kind == METRIC_HISTOGRAM) && sum == 0)
+        if ((row->kind == METRIC_SEEN || is_hist) && sum == 0)
             continue;
         if (strcmp(row->name, headed) != 0)
             metric_head(to, row->name, type_of(row->kind), row->help);
         headed = row->name;
-        if (row->kind == METRIC_HISTOGRAM)
+        if (is_hist)
             hist_row(to, sets, count, i);
         else if (row->labels != NULL)
             strb_fmt(to, "%s{%s} %" PRId64 "\n", row->name, row->labels, sum);

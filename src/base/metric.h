@@ -14,7 +14,16 @@
 #include "base/clock.h"
 #include "base/strb.h"
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_SEEN };
+/* HISTOGRAM has our buckets. Where a name is the reference's its buckets are too: RPC has five,
+ * each three times the one before, from 50 ms on; CONNECT has eight, and counts in milliseconds. */
+enum metric_kind {
+    METRIC_COUNTER,
+    METRIC_GAUGE,
+    METRIC_HISTOGRAM,
+    METRIC_HISTOGRAM_RPC,
+    METRIC_HISTOGRAM_CONNECT,
+    METRIC_SEEN
+};
 
 /* Buckets of durations: 100 µs, and each twice the one before, up to 52 s; and one for the rest. */
 #define METRIC_BUCKETS 21
@@ -76,11 +85,7 @@ static inline void metric_hist_add(struct metric_hist *h, nsec duration)
 }
 
 /* Of a row that is a histogram. */
-static inline void metric_observe(struct metric_set *set, size_t row, nsec duration)
-{
-    int64_t at = atomic_load_explicit(&set->cells[row], memory_order_relaxed);
-    metric_hist_add(&set->hists[at], duration);
-}
+void metric_observe(struct metric_set *set, size_t row, nsec duration);
 
 /* Appends the page (text format 0.0.4) of the sum of `count` sets that share one table. Any thread.
  */

@@ -279,8 +279,10 @@ static void on_signal(struct run *r, uint32_t number)
             line_writer_reopen(r->conf.access_log.writer);
         return;
     }
-    if (r->is_draining)
+    if (r->is_draining) {
+        log_settle(true);
         _exit(0);
+    }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
     r->is_draining = true;
     connector_drain(r->connector);

@@ -141,7 +141,6 @@ static int ask(struct config_request *q)
         config_ask_free(ask);
         return refuse(q);
     }
-    metric_add(s->metrics, SERVE_rpc_configured, 1);
     s->asks++;
     ask->serve = s;
     ask->stream = q->number;

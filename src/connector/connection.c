@@ -28,6 +28,9 @@ enum event {
         EV_COUNT
 };
 
+/* In the order of their rows in metrics.def, for operations, failures and times alike. */
+enum call { CALL_REGISTER, CALL_UNREGISTER, CALL_REPORT, CALLS };
+
 struct connection {
     struct task task;
     struct deadline deadline;
@@ -45,8 +48,9 @@ struct connection {
     bool has_dialled, has_rival;
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
-    nsec drain_end, asked_at; /* asked_at: the registration */
-    struct addr local;        /* the port stays the same over all dials */
+    nsec drain_end;
+    nsec asked_at[CALLS]; /* 0: not under way */
+    struct addr local;    /* the port stays the same over all dials */
     struct reaper reaper;
 };
 
@@ -122,8 +126,30 @@ static void let_go(struct connection *c, struct transport **t)
     *t = NULL;
 }
 
+static void call_begins(struct connection *c, enum call call)
+{
+    c->asked_at[call] = loop_now_fresh(c->loop);
+}
+
+/* Answered, or never to be. */
+static void call_ends(struct connection *c, enum call call, bool has_failed)
+{
+    if (c->asked_at[call] == 0)
+        return;
+    count(c, SERVE_rpc_register + call);
+    if (has_failed)
+        count(c, SERVE_rpc_register_failed + call);
+    if (has_failed && call == CALL_REPORT)
+        count(c, SERVE_config_push_errors);
+    metric_observe(c->conf.serve->metrics, SERVE_rpc_register_time + call,
+                   loop_now_fresh(c->loop) - c->asked_at[call]);
+    c->asked_at[call] = 0;
+}
+
 static void unwind(struct connection *c)
 {
+    for (unsigned call = 0; call < CALLS; call++)
+        call_ends(c, call, true);
     deadline_clear(&c->deadline);
     resolve_free(c->resolve);
     c->resolve = NULL;
@@ -205,9 +231,8 @@ static void enroll(struct connection *c)
         fail(c, ERR_PROTO, "the edge allows no stream for the registration");
     else if (r < 0)
         fail(c, r, err_text(r));
-    c->asked_at = loop_now_fresh(c->loop);
-    count(c, SERVE_rpc_register);
-    deadline_set(&c->deadline, &c->task, c->asked_at + REGISTER_NSEC);
+    call_begins(c, CALL_REGISTER);
+    deadline_set(&c->deadline, &c->task, c->asked_at[CALL_REGISTER] + REGISTER_NSEC);
     task_wake(&c->task);
 }
 
@@ -219,7 +244,7 @@ static void report(struct connection *c)
         log_warn("the local configuration cannot be told to the edge");
         return;
     }
-    count(c, SERVE_rpc_report);
+    call_begins(c, CALL_REPORT);
 }
 
 static void serve(struct connection *c)
@@ -228,8 +253,7 @@ static void serve(struct connection *c)
     deadline_clear(&c->deadline);
     c->attempts = 0;
     count(c, SERVE_registered);
-    metric_observe(c->conf.serve->metrics, SERVE_rpc_register_time,
-                   loop_now_fresh(c->loop) - c->asked_at);
+    call_ends(c, CALL_REGISTER, false);
     if (c->conf.index == 0 && !c->control.is_remotely_managed &&
         c->conf.local_configuration != NULL)
         report(c);
@@ -260,7 +284,8 @@ static void back_off(struct connection *c)
 static void drain(struct connection *c)
 {
     c->is_unregistering = control_client_unregister(&c->control) == 0;
-    count(c, SERVE_rpc_unregister);
+    if (c->is_unregistering)
+        call_begins(c, CALL_UNREGISTER);
     c->transport->ops->drain(c->transport);
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + UNREGISTER_NSEC);
     tell(c, "", 0);
@@ -420,7 +445,7 @@ static void check_registration(struct connection *c)
     if (c->control.registered == CONTROL_OK)
         connection_on(c, EV_ACCEPTED);
     else if (c->control.registered == CONTROL_REFUSED) {
-        count(c, SERVE_rpc_register_failed);
+        call_ends(c, CALL_REGISTER, true);
         lose(c, ERR_AUTH, c->control.cause);
     } else if (r < 0 && r != ERR_AGAIN)
         lose(c, r, "the edge ended the control stream before it answered the registration");
@@ -434,6 +459,7 @@ static void check_drain(struct connection *c)
     bool is_late = deadline_take(&c->deadline);
     if (c->is_unregistering && (is_late || c->control.unregistered != CONTROL_PENDING)) {
         nsec now = loop_now_fresh(c->loop), grace = c->conf.grace;
+        call_ends(c, CALL_UNREGISTER, c->control.unregistered != CONTROL_OK);
         c->is_unregistering = is_late = false;
         c->is_lingering = true;
         c->drain_end = now + grace;
@@ -474,6 +500,8 @@ static void connection_run(struct task *t)
         check_registration(c);
     if (c->state == CONNECTION_SERVING || c->state == CONNECTION_DRAINING) {
         (void)control_client_run(&c->control); /* its end means nothing: the connection's does */
+        if (!c->control.is_reporting)
+            call_ends(c, CALL_REPORT, c->control.has_report_failed);
         c->transport->ops->serve(c->transport, c->conf.serve, c->conf.index, c->control.extensions);
     }
     if (c->state == CONNECTION_DRAINING)

@@ -114,7 +114,8 @@ static void take_registration(struct control_client *c, const struct rpc_event *
 static void take_report(struct control_client *c, const struct rpc_event *e)
 {
     c->is_reporting = false;
-    if (e->kind == RPC_EXCEPTION)
+    c->has_report_failed = e->kind == RPC_EXCEPTION;
+    if (c->has_report_failed)
         log_warn("the edge did not take the local configuration", LSTR("why", e->text));
 }
 

@@ -13,7 +13,7 @@ struct control_client {
     struct buf in, out;
     struct rpc *rpc;
     uint32_t register_call, unregister_call, report_call;
-    bool is_unregistering, is_reporting;
+    bool is_unregistering, is_reporting, has_report_failed;
     bool is_finished; /* nothing is said any more */
     enum control_answer registered, unregistered;
     char cause[RPC_TEXT_BYTES]; /* of CONTROL_REFUSED */
@@ -32,7 +32,7 @@ int control_client_register(struct control_client *c, const struct connection_id
                             unsigned index, unsigned attempts, const struct addr *local)
     __attribute__((warn_unused_result));
 int control_client_unregister(struct control_client *c) __attribute__((warn_unused_result));
-/* Queues updateLocalConfiguration, whose failure is only logged. */
+/* Queues updateLocalConfiguration; it is over when is_reporting is false again. */
 int control_client_report(struct control_client *c, const char *json)
     __attribute__((warn_unused_result));
 /* Says that the conversation is over, as the reference does when it goes. */

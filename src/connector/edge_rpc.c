@@ -11,12 +11,14 @@
 
 /* ---- answers ---- */
 
-static int register_udp(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+static int register_udp(struct rpc *rpc, const struct rpc_event *call, struct buf *out,
+                        bool *ret_is_exception)
 {
     struct slice session = capnp_data(&call->value, 0), ip = capnp_data(&call->value, 1);
     struct capnp_builder b;
     struct capnp_ref results;
     char text[64];
+    *ret_is_exception = session.n != sizeof(struct uuid) || ip.n == 0;
     if (session.n != sizeof(struct uuid)) {
         (void)snprintf(text, sizeof text, "invalid UUID (got %zu bytes)", session.n);
         return rpc_answer_exception(rpc, call->id, text, out);
@@ -35,11 +37,13 @@ static int register_udp(struct rpc *rpc, const struct rpc_event *call, struct bu
 }
 
 /* There are no sessions, and an unknown one has ended already. */
-static int unregister_udp(struct rpc *rpc, const struct rpc_event *call, struct buf *out)
+static int unregister_udp(struct rpc *rpc, const struct rpc_event *call, struct buf *out,
+                          bool *ret_is_exception)
 {
     struct slice session = capnp_data(&call->value, 0);
     char text[64];
-    if (session.n == sizeof(struct uuid))
+    *ret_is_exception = session.n != sizeof(struct uuid);
+    if (!*ret_is_exception)
         return empty_answer(rpc, call->id, out);
     (void)snprintf(text, sizeof text, "invalid UUID (got %zu bytes)", session.n);
     return rpc_answer_exception(rpc, call->id, text, out);
@@ -89,13 +93,14 @@ int edge_rpc_answer_configuration(struct rpc *rpc, const struct config_ask *ask,
 }
 
 int edge_rpc_answer(struct rpc *rpc, const struct rpc_event *call, struct buf *out,
-                    struct config_ask **ret_ask)
+                    struct config_ask **ret_ask, bool *ret_is_exception)
 {
     *ret_ask = NULL;
+    *ret_is_exception = false;
     if (call->interface == SESSION_INTERFACE && call->method == METHOD_REGISTER_UDP)
-        return register_udp(rpc, call, out);
+        return register_udp(rpc, call, out, ret_is_exception);
     if (call->interface == SESSION_INTERFACE && call->method == METHOD_UNREGISTER_UDP)
-        return unregister_udp(rpc, call, out);
+        return unregister_udp(rpc, call, out, ret_is_exception);
     if (call->interface == CONFIGURATION_INTERFACE && call->method == METHOD_UPDATE_CONFIGURATION)
         return ask_configuration(call, ret_ask);
     return rpc_answer_unimplemented(rpc, call, out);
@@ -139,20 +144,49 @@ static void edge_rpc_close(struct edge_rpc *e, int why)
     loop_reap(e->loop, &e->reaper, reap);
 }
 
+/* In the order of their rows in metrics.def, for operations, failures and times alike. */
+enum served { SERVED_CONFIGURE, SERVED_REGISTER_UDP, SERVED_UNREGISTER_UDP, SERVED_NONE };
+
+static enum served served_of(const struct rpc_event *call)
+{
+    if (call->interface == CONFIGURATION_INTERFACE)
+        return call->method == METHOD_UPDATE_CONFIGURATION ? SERVED_CONFIGURE : SERVED_NONE;
+    if (call->interface != SESSION_INTERFACE)
+        return SERVED_NONE;
+    return call->method == METHOD_REGISTER_UDP     ? SERVED_REGISTER_UDP
+           : call->method == METHOD_UNREGISTER_UDP ? SERVED_UNREGISTER_UDP
+                                                   : SERVED_NONE;
+}
+
+static void count_served(struct serve *s, enum served what, nsec asked_at, bool has_failed)
+{
+    if (what == SERVED_NONE)
+        return;
+    metric_add(s->metrics, SERVE_served_configure + what, 1);
+    if (has_failed)
+        metric_add(s->metrics, SERVE_served_configure_failed + what, 1);
+    metric_observe(s->metrics, SERVE_served_configure_time + what,
+                   loop_now_fresh(s->loop) - asked_at);
+}
+
 static int answer(struct edge_rpc *e, const struct rpc_event *call)
 {
     struct config_ask *ask = NULL;
-    int r = edge_rpc_answer(e->rpc, call, &e->out, &ask);
-    if (ask != NULL)
-        metric_add(e->serve->metrics, SERVE_rpc_configured, 1);
-    if (ask == NULL)
+    bool is_exception = false;
+    nsec now = loop_now_fresh(e->loop);
+    int r = edge_rpc_answer(e->rpc, call, &e->out, &ask, &is_exception);
+    if (ask == NULL) {
+        count_served(e->serve, served_of(call), now, is_exception || r < 0);
         return r;
+    }
+    ask->asked_at = now;
     if (e->serve->configure == NULL) { /* there is no supervisor */
         config_ask_free(ask);
         return rpc_answer_unimplemented(e->rpc, call, &e->out);
     }
     if (e->serve->asks >= CONFIG_ASKS_MAX) {
         config_ask_free(ask);
+        count_served(e->serve, SERVED_CONFIGURE, now, true);
         return rpc_answer_exception(e->rpc, call->id, "too many configurations at once", &e->out);
     }
     e->serve->asks++;
@@ -258,6 +292,7 @@ void edge_rpc_open(struct serve *s, struct stream *stream, struct buf *early)
 void edge_rpc_configured(struct serve *s, struct config_ask *ask)
 {
     s->asks--;
+    count_served(s, SERVED_CONFIGURE, ask->asked_at, false);
     list_each(it, &s->rpcs)
     {
         struct edge_rpc *e = container_of(it, struct edge_rpc, node);

@@ -14,6 +14,7 @@ struct config_ask {
     uint64_t stream;     /* the number of the stream there */
     bool is_h2;          /* it is a request (config_request.h) */
     uint32_t call;       /* to answer */
+    nsec asked_at;
     int32_t version;
     struct slice json;
     int32_t applied; /* the answer: the version in force, and why not the one that was sent */
@@ -33,8 +34,10 @@ void edge_rpc_abort(struct serve *s);
 /* The supervisor's answer has come: it goes out on the stream, if that is still there. Frees it. */
 void edge_rpc_configured(struct serve *s, struct config_ask *ask);
 
-/* Answers one call; or gives *ret_ask, whose answer is to come. Pure. ERR_NOMEM, ERR_LIMIT. */
+/* Answers one call, and says whether by an exception; or gives *ret_ask, whose answer is to come.
+ * Pure. ERR_NOMEM, ERR_LIMIT. */
 int edge_rpc_answer(struct rpc *rpc, const struct rpc_event *call, struct buf *out,
-                    struct config_ask **ret_ask) __attribute__((warn_unused_result));
+                    struct config_ask **ret_ask, bool *ret_is_exception)
+    __attribute__((warn_unused_result));
 int edge_rpc_answer_configuration(struct rpc *rpc, const struct config_ask *ask, struct buf *out)
     __attribute__((warn_unused_result));

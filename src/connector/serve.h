@@ -86,3 +86,8 @@ void serve_h2_stream(struct serve *s, struct h2_stream *stream, const struct h2_
 void serve_failed_within(struct serve *s, const struct exchange *ex, enum failure failure,
                          const char *why);
 struct metric_set *serve_metrics_new(void);
+/* A flow of bytes has its connection now. */
+static inline void serve_connected(struct serve *s, const struct exchange *ex)
+{
+    metric_observe(s->metrics, SERVE_connect_time, loop_now(s->loop) - ex->at.received);
+}

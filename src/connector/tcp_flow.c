@@ -50,6 +50,7 @@ static int start(struct tcp_flow *f)
     f->stream = origin_stream(f->conn);
     f->ex->wants_body = true;
     f->ex->at.linked = loop_now(f->ex->loop);
+    serve_connected(f->serve, f->ex);
     exchange_respond(f->ex, r);
     return 0;
 }

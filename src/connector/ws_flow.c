@@ -93,6 +93,7 @@ static enum failure failure_of_frames(int err)
 static void dial_failed(struct ws_flow *f, int err)
 {
     metric_add(f->serve->metrics, SERVE_errors, 1);
+    metric_add(f->serve->metrics, SERVE_connect_errors, f->opts.kind != WS_SOCKS_POLICY);
     if (f->opts.kind == WS_SOCKS_POLICY) /* told in SOCKS: the exchange itself does not fail */
         serve_failed_within(f->serve, f->ex, failure_of_dial(f, err), dial_failure(f, err));
 }
@@ -194,6 +195,7 @@ static int acknowledge(struct ws_flow *f)
         return e;
     f->ex->wants_body = true;
     deadline_set(&f->ping, &f->task, loop_now(f->ex->loop) + f->opts.ping_every);
+    serve_connected(f->serve, f->ex);
     exchange_respond(f->ex, r);
     return 0;
 }

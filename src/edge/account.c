@@ -55,10 +55,22 @@ static void log_access(struct edge_worker *w, const struct exchange *ex, const c
                    asked != NULL ? slice_str(asked->hostname) : ex->request.host, fields, n);
 }
 
-void account_refused(void *ctx, enum failure failure)
+static void count_failure(struct edge_worker *w, enum failure failure)
+{
+    metric_add(w->metrics, EDGE_failed_UNKNOWN + (size_t)failure - FAILURE_UNKNOWN, 1);
+}
+
+/* What could not be read as a request is in the log all the same: whoever is sent away will ask
+ * why. */
+void account_refused(void *ctx, const struct h1_refused_head *head, const struct h1_conn *conn)
 {
     struct edge_worker *w = ctx;
-    metric_add(w->metrics, EDGE_failed_UNKNOWN + (size_t)failure - FAILURE_UNKNOWN, 1);
+    count_failure(w, head->failure);
+    if (w->access_log == NULL)
+        return;
+    char peer[ADDR_TEXT_BYTES];
+    access_log_put_refused(w->access_log, &w->edge->conf.access_log, head,
+                           addr_text(h1_conn_peer(conn), peer));
 }
 
 void account_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn)
@@ -72,7 +84,7 @@ void account_done(void *ctx, const struct exchange *ex, const struct h1_conn *co
     if (status >= 100 && status < 600)
         metric_add(w->metrics, EDGE_responses_1xx + status / 100 - 1, 1);
     if (ex->verdict.failure != FAILURE_NONE)
-        account_refused(w, ex->verdict.failure);
+        count_failure(w, ex->verdict.failure);
     count_phases(w, &ex->at);
     if (asked != NULL)
         count_hostname(asked->series, ex, status);

@@ -72,6 +72,11 @@ bool attempt_took_body(const struct attempt *a)
     return a->kind == ATTEMPT_H2 ? a->h2.body_taken : a->stream.body_taken;
 }
 
+bool attempt_has_sent_head(const struct attempt *a)
+{
+    return a->kind == ATTEMPT_H2 || a->stream.state != TC_HEAD;
+}
+
 const char *attempt_cause(const struct attempt *a)
 {
     const char *cause = a->kind == ATTEMPT_H2 ? a->h2.text : a->stream.cause;

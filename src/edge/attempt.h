@@ -28,6 +28,8 @@ int attempt_run(struct attempt *a) __attribute__((warn_unused_result));
 bool attempt_is_unanswered(const struct attempt *a);
 /* Whether some of the request's body went with it. */
 bool attempt_took_body(const struct attempt *a);
+/* Whether the head of the request has left: over HTTP/2, which queues it, from the start. */
+bool attempt_has_sent_head(const struct attempt *a);
 /* Of ERR_ORIGIN: the connector's text, without the reference's preface, and its failure. */
 const char *attempt_cause(const struct attempt *a);
 enum failure attempt_failure(const struct attempt *a);

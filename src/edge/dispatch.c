@@ -25,6 +25,8 @@ struct dispatch {
     nsec hold_end; /* 0 = it was never held */
     bool is_held;
     bool was_reset; /* by the connector, in the last attempt */
+    struct deadline answer;
+    uint64_t moved; /* by the attempt when that was set */
 };
 
 /* ---- answers of our own ---- */
@@ -117,6 +119,7 @@ static void hold(struct dispatch *d)
     list_remove(&d->waiting);
     list_push_back(&w->held, &d->waiting);
     d->is_held = true;
+    deadline_clear(&d->answer); /* no connector has it */
     deadline_set(&d->hold, &d->task, d->hold_end);
 }
 
@@ -166,6 +169,7 @@ static void leave(struct dispatch *d)
     replay_done(&d->replay);
     list_remove(&d->waiting);
     deadline_clear(&d->hold);
+    deadline_clear(&d->answer);
     task_done(&d->task);
     exchange_leave(ex, EX_RIGHT); /* d lives in the exchange's arena: not to be touched any more */
 }
@@ -225,9 +229,52 @@ static bool try_again(struct dispatch *d, int why)
     return give_up(d) == 0;
 }
 
+/* ---- patience with the connector ---- */
+
+/* Grows with whatever shows that a request is on its way: a byte of its body that was taken, an
+ * interim answer, another link. A long upload is as little a silent connector as 102 is. */
+static uint64_t moved_so_far(const struct dispatch *d)
+{
+    const struct body *up = &d->ex->up;
+    return up->total - buf_len(&up->held) + d->ex->interims + d->asked.links;
+}
+
+/* The rest of its body is awaited, for which it has a time of its own (--stall-timeout). */
+static bool is_visitors_turn(const struct dispatch *d)
+{
+    const struct exchange *ex = d->ex;
+    return attempt_has_sent_head(&d->attempt) && !ex->up.ended && buf_is_empty(&ex->up.held) &&
+           ex->request.upgrade == UPGRADE_NONE && (ex->wants_body || !ex->request.expects_continue);
+}
+
+/* Whether the connector's head is late. Behind each step that ended in waiting. */
+static bool is_out_of_patience(struct dispatch *d, bool is_over)
+{
+    nsec patience = d->worker->edge->conf.response;
+    uint64_t moved = moved_so_far(d);
+    if (patience == 0 || d->ex->response != NULL || is_visitors_turn(d)) {
+        deadline_clear(&d->answer);
+        return false;
+    }
+    if (moved != d->moved || !(is_over || deadline_is_set(&d->answer)))
+        deadline_set(&d->answer, &d->task, loop_now(d->worker->loop) + patience);
+    else if (is_over)
+        return true;
+    d->moved = moved;
+    return false;
+}
+
+static void time_out(struct dispatch *d)
+{
+    answer(d->ex, FAILURE_RESPONSE_TIMEOUT,
+           "The connector took the request, and no answer came from it.");
+    leave(d);
+}
+
 static void dispatch_run(struct task *t)
 {
     struct dispatch *d = container_of(t, struct dispatch, task);
+    bool is_over = deadline_take(&d->answer);
     if (exchange_has_failed(d->ex) || exchange_has_left(d->ex, EX_LEFT)) {
         leave(d);
         return;
@@ -237,6 +284,10 @@ static void dispatch_run(struct task *t)
         unhold(d);
     for (;;) {
         int r = step(d);
+        if (r == ERR_AGAIN && is_out_of_patience(d, is_over)) {
+            time_out(d);
+            return;
+        }
         if (r == 0) {
             leave(d);
             return;

@@ -25,7 +25,9 @@ struct edge_conf {
     size_t head_max;     /* bytes of a request's head; 0 = limits.h */
     /* Of visitors (http/h1_server.h); 0 = limits.h. */
     nsec visitor_handshake, visitor_head, visitor_idle, visitor_stall;
-    uint64_t visitor_rate;    /* least bytes a second of a body that waits; 0 = any byte counts */
+    uint64_t visitor_rate; /* least bytes a second of a body that waits; 0 = any byte counts */
+    nsec
+        response; /* from what a connector was given last to the head of its answer; 0 = no limit */
     void (*opened)(void);     /* on each worker's thread, once its sockets are bound; or NULL */
     size_t metrics_hostnames; /* that are counted by name */
     struct access_log_conf access_log; /* its writer not yet started; borrowed */

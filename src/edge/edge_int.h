@@ -99,7 +99,7 @@ void dispatch_link_doubtful(struct edge_worker *w, const struct link *l);
 
 /* account.c: the h1_done and h1_refused of visitors: counters, access log */
 void account_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
-void account_refused(void *ctx, enum failure failure);
+void account_refused(void *ctx, const struct h1_refused_head *head, const struct h1_conn *conn);
 
 /* session.c */
 struct session;

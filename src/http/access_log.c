@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log_line.h"
 #include "base/metric.h"
+#include "http/h1_server.h"
 #include "http/trace.h"
 
 const char *access_log_directory(struct arena *arena, const char *path)
@@ -75,6 +76,22 @@ void access_log_put(struct line_ring *to, const struct access_log_conf *conf,
     log_line_field(&l, &LSLICE("method", ex->request.method)); /* a visitor's texts at the end */
     log_line_field(&l, &LSLICE("hostname", hostname));
     log_line_field(&l, &LSLICE("target", target));
+    line_ring_put(to, log_line_end(&l, 0));
+}
+
+void access_log_put_refused(struct line_ring *to, const struct access_log_conf *conf,
+                            const struct h1_refused_head *head, const char *visitor)
+{
+    struct log_line l;
+    log_line_begin(&l, conf->is_json, clock_wall_us());
+    log_line_field(&l, &LSTR("request", head->id));
+    log_line_field(&l, &LU64("status", head->status));
+    log_line_field(&l, &LSTR("failure", failure_word(head->failure)));
+    log_line_field(&l, &LSTR("hop", hop_name(failure_row(head->failure)->hop)));
+    log_line_field(&l, &LU64("up", 0));
+    log_line_field(&l, &LU64("down", head->bytes_down));
+    log_line_field(&l, &LSTR("visitor", visitor));
+    log_line_field(&l, &LSTR("why", head->why));
     line_ring_put(to, log_line_end(&l, 0));
 }
 

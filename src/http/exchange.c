@@ -90,6 +90,7 @@ int exchange_interim(struct exchange *ex, struct response *r)
             return ERR_LIMIT;
     }
     *end = r;
+    ex->interims++;
     exchange_wake_left(ex);
     return 0;
 }

@@ -85,6 +85,7 @@ struct exchange {
     struct arena arena;
     struct loop *loop;
     struct request request;   /* complete before a right side is attached; not changed afterwards */
+    unsigned interims;        /* that there were, so far */
     struct response *interim; /* 1xx other than 101 waiting for the left, oldest first */
     struct response *response;                  /* the final head, once (101 counts as final) */
     struct body up, down;                       /* towards the origin, towards the visitor */

@@ -45,10 +45,11 @@ struct h1_conn {
     bool in_over;     /* the visitor finished its direction */
     bool is_1_0;
     size_t lingered;
-    uint64_t progress; /* bytes of bodies that moved between the visitor and us, so far */
-    uint64_t progress_seen;
-    nsec patience; /* that the deadline was set with */
-    bool was_owed; /* bytes waited for the visitor then */
+    uint64_t received; /* bytes of bodies that came from the visitor, so far */
+    uint64_t given;    /* bytes that the stream to the visitor took, so far */
+    uint64_t moved;    /* bytes that had moved when the deadline was set */
+    nsec patience;     /* that the deadline was set with */
+    bool was_owed;     /* bytes waited for the visitor then */
     uint64_t requests;
     struct reaper reaper;
 };
@@ -260,7 +261,13 @@ static void refuse(struct h1_conn *c, const struct h1_refusal *refusal)
               LSTR("hop", hop_name(row->hop)), LSTR("why", refusal->text),
               LU64("status", refusal->status));
     if (c->group->refused != NULL)
-        c->group->refused(c->group->ctx, failure);
+        c->group->refused(c->group->ctx,
+                          &(struct h1_refused_head){ .id = id,
+                                                     .status = refusal->status,
+                                                     .failure = failure,
+                                                     .why = refusal->text,
+                                                     .bytes_down = size },
+                          c);
     if (buf_put(&c->out, slice_of(head, (size_t)n)) == 0 &&
         buf_put(&c->out, slice_of(body, size)) == 0)
         (void)stream_write(c->s, &c->out);
@@ -342,7 +349,7 @@ static int upload_step(struct h1_conn *c)
     int r = h1_reader_run(&c->reader, &c->in, &ex->up, &ex->arena, &ex->up_trailers);
     if (r == 0)
         body_end(&ex->up);
-    c->progress += ex->up.total - before;
+    c->received += ex->up.total - before;
     if (ex->up.total != before || r == 0)
         exchange_wake_right(ex);
     if (r == ERR_AGAIN && c->in_over && buf_is_empty(&c->in))
@@ -417,7 +424,7 @@ static int send_body(struct h1_conn *c)
         size_t waiting = buf_len(&c->out);
         if (r == 0 && waiting > 0)
             r = stream_write(c->s, &c->out);
-        c->progress += waiting - buf_len(&c->out);
+        c->given += waiting - buf_len(&c->out);
         if (r < 0)
             return r;
         if (!c->head_sent || buf_is_empty(&ex->down.held))
@@ -528,10 +535,48 @@ static int fill(struct h1_conn *c)
     return 0;
 }
 
+/* What must move for the visitor to get the whole time again. A body without a length may be a
+ * conversation, whose sender says something now and then: any byte of it counts, as does the last
+ * one of those that wait. */
+static uint64_t least_progress(const struct h1_conn *c)
+{
+    bool is_owed = !buf_is_empty(&c->out);
+    if (!is_owed && c->ex->request.framing != FRAMING_LENGTH)
+        return 1;
+    uint64_t bytes = c->group->rate * (c->group->stall / NSEC_PER_MSEC) / 1000;
+    return bytes > 0 ? bytes : 1;
+}
+
+/* Bytes that moved between the visitor and us: those of ours that it has acknowledged, too. What a
+ * kernel's buffer took has not moved: it may hold megabytes for a visitor that reads nothing, and
+ * takes nothing for minutes while a slow one reads them. */
+static uint64_t moved_so_far(const struct h1_conn *c)
+{
+    uint64_t waiting = stream_waiting(c->s);
+    return c->received + (c->given > waiting ? c->given - waiting : 0);
+}
+
+static void start_patience(struct h1_conn *c)
+{
+    c->moved = c->was_owed ? moved_so_far(c) : c->received;
+    deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + c->patience);
+}
+
+/* Whether enough moved in the time of a visitor that bytes wait for; it has the next one then. */
+static bool has_taken_enough(struct h1_conn *c)
+{
+    if (c->state != CONN_EXCHANGE || !c->was_owed || moved_so_far(c) < c->moved + least_progress(c))
+        return false;
+    start_patience(c);
+    return true;
+}
+
 static bool check_deadline(struct h1_conn *c)
 {
     bool is_draining = c->group->is_draining && c->state == CONN_IDLE && buf_is_empty(&c->in);
     if (!deadline_take(&c->deadline) && !is_draining)
+        return true;
+    if (has_taken_enough(c))
         return true;
     if (c->state == CONN_HEAD)
         refuse(c,
@@ -556,20 +601,8 @@ static nsec patience_of(const struct h1_conn *c)
     return is_asked ? c->group->stall : 0; /* it sends nothing */
 }
 
-/* What must move for the visitor to get the whole time again. A body without a length may be a
- * conversation, whose sender says something now and then: any byte of it counts, as does the last
- * one of those that wait. */
-static uint64_t least_progress(const struct h1_conn *c)
-{
-    bool is_owed = !buf_is_empty(&c->out);
-    if (!is_owed && c->ex->request.framing != FRAMING_LENGTH)
-        return 1;
-    uint64_t bytes = c->group->rate * (c->group->stall / NSEC_PER_MSEC) / 1000;
-    return bytes > 0 ? bytes : 1;
-}
-
 /* A visitor that neither takes nor sends what it should, or by too little, is given up after a
- * while. */
+ * while. What it takes is looked at when that while is over, what it sends whenever it comes. */
 static void watch_stall(struct h1_conn *c)
 {
     if (c->state != CONN_EXCHANGE)
@@ -577,15 +610,13 @@ static void watch_stall(struct h1_conn *c)
     nsec patience = patience_of(c);
     bool is_owed = !buf_is_empty(&c->out);
     bool is_new = patience != c->patience || is_owed != c->was_owed ||
-                  c->progress - c->progress_seen >= least_progress(c);
+                  (!is_owed && c->received - c->moved >= least_progress(c));
     c->patience = patience;
     c->was_owed = is_owed;
-    if (is_new)
-        c->progress_seen = c->progress;
     if (patience == 0)
         deadline_clear(&c->deadline);
     else if (is_new || !deadline_is_set(&c->deadline))
-        deadline_set(&c->deadline, &c->task, loop_now(c->group->loop) + patience);
+        start_patience(c);
 }
 
 static void conn_run(struct task *t)

@@ -23,8 +23,16 @@ typedef void h1_head(void *ctx, struct exchange *ex);
  * counters. NULL = nobody. */
 typedef void h1_done(void *ctx, const struct exchange *ex, const struct h1_conn *conn);
 
-/* Told of each head that was refused before there was an exchange. NULL = nobody. */
-typedef void h1_refused(void *ctx, enum failure failure);
+/* A head that was refused before there was an exchange. */
+struct h1_refused_head {
+    const char *id; /* that the visitor was told */
+    unsigned status;
+    enum failure failure;
+    const char *why;
+    size_t bytes_down; /* of the answer's body */
+};
+/* Told of each of them. NULL = nobody. */
+typedef void h1_refused(void *ctx, const struct h1_refused_head *head, const struct h1_conn *conn);
 
 struct h1_group {
     struct loop *loop;

@@ -16,6 +16,7 @@ struct server_stream {
     struct exchange *ex;
     struct deadline stall;
     uint64_t moved; /* bytes when the deadline was set */
+    bool was_owed;  /* bytes waited for whoever asked then */
     bool is_routed, is_head_sent, is_finished;
     struct reaper reaper;
 };
@@ -36,6 +37,7 @@ void h2_server_group_init(struct h2_server_group *g, struct loop *loop, struct t
 {
     *g = (struct h2_server_group){ .loop = loop, .owner = owner, .route = route, .ctx = ctx };
     g->stall = VISITOR_STALL_MS * NSEC_PER_MSEC;
+    g->rate = VISITOR_RATE_BYTES;
     list_init(&g->streams);
     list_init(&g->conns);
 }
@@ -279,20 +281,36 @@ static int send_down(struct server_stream *t)
 
 /* ---- both ---- */
 
-/* Who asks may neither take nor send for so long and no longer; whoever answers has limits of its
- * own. */
+/* As on HTTP/1.1: a body without a length may be a conversation, of which any byte counts. */
+static uint64_t least_progress(const struct server_stream *t, bool is_owed)
+{
+    const struct h2_server_group *g = t->group;
+    if (!is_owed && t->ex->request.framing != FRAMING_LENGTH)
+        return 1;
+    uint64_t bytes = g->rate * (g->stall / NSEC_PER_MSEC) / 1000;
+    return bytes > 0 ? bytes : 1;
+}
+
+/* Who asks may neither take nor send, or by too little, for so long and no longer; whoever answers
+ * has limits of its own. */
 static void watch_stall(struct server_stream *t)
 {
     const struct exchange *ex = t->ex;
     uint64_t moved = ex->bytes_up + ex->bytes_down;
-    bool is_its_turn =
-        !buf_is_empty(&ex->down.held) || (!ex->is_upgraded && !ex->up.ended && !t->is_head_sent &&
-                                          body_room(&ex->up) > 0 && !ex->request.expects_continue);
-    if (!is_its_turn || t->group->stall == 0)
+    bool is_owed = !buf_is_empty(&ex->down.held);
+    bool is_asked = !ex->is_upgraded && !ex->up.ended && !t->is_head_sent &&
+                    body_room(&ex->up) > 0 && !ex->request.expects_continue;
+    if (t->group->stall == 0 || (!is_owed && !is_asked)) {
         deadline_clear(&t->stall);
-    else if (moved != t->moved || !deadline_is_set(&t->stall))
-        deadline_set(&t->stall, &t->task, loop_now(t->group->loop) + t->group->stall);
+        return;
+    }
+    bool is_new = !deadline_is_set(&t->stall) || is_owed != t->was_owed ||
+                  moved - t->moved >= least_progress(t, is_owed);
+    t->was_owed = is_owed;
+    if (!is_new)
+        return;
     t->moved = moved;
+    deadline_set(&t->stall, &t->task, loop_now(t->group->loop) + t->group->stall);
 }
 
 static int answer_failure(struct exchange *ex)

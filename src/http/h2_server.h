@@ -41,8 +41,9 @@ struct h2_server_group {
     void (*done)(void *ctx, const struct exchange *ex);
     void *ctx;
     const struct h2_server_dialect *dialect; /* static; NULL = HTTP's own */
-    nsec stall;   /* a body without progress; VISITOR_STALL_MS at first; 0 = for ever */
-    size_t count; /* streams open */
+    nsec stall;    /* a body without progress; VISITOR_STALL_MS at first; 0 = for ever */
+    uint64_t rate; /* bytes a second of a body that waits, over `stall`; 0 = any byte counts */
+    size_t count;  /* streams open */
     struct list streams, conns;
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/log.h"
 
 #define LATE_ROUNDS_MAX 8 /* of ordinary tasks that a late one lets pass, for larger batches */
 
@@ -77,12 +78,26 @@ static void drain(struct loop *l)
     }
 }
 
+static void settle_run(struct task *t)
+{
+    log_settle(false);
+    (void)deadline_take(&t->loop->settle_at);
+}
+
+/* A second behind what was held back its second is over, and no line may come that tells. */
+static void watch_log(struct loop *l)
+{
+    if (log_is_holding() && !deadline_is_set(&l->settle_at))
+        deadline_set(&l->settle_at, &l->settle, l->now + NSEC_PER_SEC);
+}
+
 static void on_prepare(uv_prepare_t *handle)
 {
     struct loop *l = handle->data;
     (void)loop_now_fresh(l);
     deadlines_fire(l);
     drain(l);
+    watch_log(l);
     deadlines_arm(l);
 }
 
@@ -116,6 +131,7 @@ int loop_new(struct loop **ret)
     l->now = clock_monotonic();
     l->chunks = chunk_pool_new();
     rng_init_os(&l->rng);
+    task_init(&l->settle, l, settle_run);
     l->mailbox = mailbox_new(l);
     int r = l->mailbox != NULL ? deadlines_open(l) : ERR_NOMEM;
     if (r < 0)
@@ -175,6 +191,8 @@ void loop_free(struct loop *l)
     drain(l);
     end_lingerers(l);
     reap_all(l);
+    deadline_clear(&l->settle_at);
+    task_done(&l->settle);
     deadlines_close(l);
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->check, NULL);

@@ -23,6 +23,8 @@ struct loop {
     nsec coarse_at;    /* what it was set for; NSEC_NEVER = not set */
     int timer_fd;
     uv_poll_t *timer;
+    struct task settle; /* tells how many lines of the log were held back */
+    struct deadline settle_at;
     nsec armed; /* when the timerfd fires; NSEC_NEVER = not armed */
 };
 

@@ -6,6 +6,7 @@
  * wakes s->owner, whose run() happens later, from the loop. Reading is what grants credit to the
  * far side: bytes that are not read stay in the transport, which is the whole of back-pressure. */
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -33,6 +34,9 @@ struct stream_ops {
     /* The owner lets go: the last call ever. What was written and finished is still delivered;
      * without finish it is an abort. */
     void (*release)(struct stream *);
+    /* Bytes that were written and have not reached the far side's system, as they travel. NULL:
+     * what was written counts as arrived. */
+    uint64_t (*waiting)(struct stream *);
 };
 
 struct stream {
@@ -65,6 +69,13 @@ static inline void stream_release(struct stream *s)
 {
     if (s != NULL)
         s->ops->release(s);
+}
+
+/* How much of what was written the far side has not acknowledged. It may cost a system call: for
+ * whoever wonders whether a reader reads, not for each write. */
+static inline uint64_t stream_waiting(struct stream *s)
+{
+    return s->ops->waiting != NULL ? s->ops->waiting(s) : 0;
 }
 
 #define PUMP_YIELD 1 /* went its share of steps; the caller wakes itself again */

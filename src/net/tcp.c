@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -272,6 +273,16 @@ static void tcp_release(struct stream *s)
     task_wake(&t->flush);
 }
 
+/* The kernel's buffer may hold megabytes, and takes more only when a good part of it is free. */
+static uint64_t tcp_waiting(struct stream *s)
+{
+    struct tcp *t = tcp_of(s);
+    int sent = 0;
+    if (t->watch == NULL || ioctl(watch_fd(t->watch), TIOCOUTQ, &sent) < 0 || sent < 0)
+        sent = 0;
+    return buf_len(&t->out) + (uint64_t)sent;
+}
+
 static const struct stream_ops TCP_OPS = {
     .kind = "tcp",
     .read = tcp_read,
@@ -279,6 +290,7 @@ static const struct stream_ops TCP_OPS = {
     .finish = tcp_finish,
     .abort = tcp_abort,
     .release = tcp_release,
+    .waiting = tcp_waiting,
 };
 
 /* ---- sending ---- */

@@ -375,6 +375,12 @@ static void tls_release(struct stream *s)
     deadline_set(&t->linger, &t->task, loop_now(t->loop) + LINGER_NSEC);
 }
 
+static uint64_t tls_waiting(struct stream *s)
+{
+    struct tls *t = tls_of(s);
+    return buf_len(&t->out) + stream_waiting(t->under);
+}
+
 static const struct stream_ops TLS_OPS = {
     .kind = "tls",
     .read = tls_read,
@@ -382,6 +388,7 @@ static const struct stream_ops TLS_OPS = {
     .finish = tls_finish,
     .abort = tls_abort,
     .release = tls_release,
+    .waiting = tls_waiting,
 };
 
 /* ---- making them ---- */

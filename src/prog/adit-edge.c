@@ -224,6 +224,7 @@ int main(int argc, char **argv)
     };
     opt_defaults(&p->table, &p->arena);
     int status = run(p, argc, argv);
+    log_settle(true);
     arena_done(&p->arena);
     free(p);
     return status;

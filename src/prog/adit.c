@@ -172,6 +172,7 @@ int main(int argc, char **argv)
         (struct opt_table){ .rows = ROWS, .count = ROW_COUNT, .values = &c->o, .sources = sources };
     opt_defaults(&c->table, &c->arena);
     int status = run(c, argc, argv, all);
+    log_settle(true);
     arena_done(&c->arena);
     free(all);
     free(c);

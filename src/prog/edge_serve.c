@@ -230,6 +230,7 @@ static void on_signal(struct server *s, uint32_t number)
     if (s->is_draining) {
         log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
         (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
+        log_settle(true);
         _exit(0);
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
@@ -316,6 +317,7 @@ static int start_edge(struct server *s, struct fault *fault)
         .visitor_idle = s->o->idle_timeout,
         .visitor_stall = s->o->stall_timeout,
         .visitor_rate = (uint64_t)s->o->min_rate,
+        .response = s->o->response_timeout,
         .drain = s->o->grace,
         .hold = s->o->hold,
         .metrics_hostnames = (size_t)s->o->metrics_hostnames,

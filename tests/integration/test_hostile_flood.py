@@ -1,7 +1,9 @@
 """Visitors that keep the edge busy or waiting: each is given up in its time, memory stays bounded, and everybody else is served
 meanwhile."""
 import resource
+import select
 import socket
+import ssl
 import time
 
 import pytest
@@ -120,14 +122,37 @@ def test_a_visitor_who_reads_nothing_is_given_up(site):
         s.close()
 
 
-def established(site, sockets):
+@pytest.mark.parametrize("is_tls", [False, True], ids=["http", "https"])
+def test_a_visitor_who_reads_slowly_is_served_for_as_long_as_it_reads(site, is_tls):
+    """The edge's kernel holds far more than such a visitor reads in the time that it has, and takes no more meanwhile: what it
+    acknowledges counts. When it stops, so does the edge."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        port = site.edge.port("https") if is_tls else site.port
+        s.connect(("127.0.0.1", port))
+        if is_tls:
+            trust = ssl.create_default_context(cafile=site.edge.dir / "ca.pem")
+            trust.check_hostname = False
+            s = trust.wrap_socket(s, server_hostname=site.host.decode())
+        s.sendall(b"GET /big HTTP/1.1\r\nHost: %s\r\n\r\n" % site.host)
+        start, got = time.monotonic(), 0
+        while time.monotonic() < start + 3:  # six times as long as it may stall
+            piece = s.recv(1024)
+            assert piece, got
+            got += len(piece)
+            select.select([], [], [], 0.02)
+        assert got < 1 << 20
+        until(lambda: not established(site, [s], port), "the edge gave it up")
+
+
+def established(site, sockets, port=None):
     """Those of these whose connection the edge still has: its end is in the system's table."""
     ports = {s.getsockname()[1] for s in sockets}
     found = []
     with open("/proc/net/tcp") as f:
         for line in f.readlines()[1:]:
             local, remote, state = line.split()[1:4]
-            if int(local.split(":")[1], 16) == site.port and int(remote.split(":")[1], 16) in ports and state == "01":
+            if int(local.split(":")[1], 16) == (port or site.port) and int(remote.split(":")[1], 16) in ports and state == "01":
                 found.append(remote)
     return found
 

@@ -125,6 +125,11 @@ def label_names(family):
     return {name for sample in family.samples for name in sample.labels} - {"le"}
 
 
+def bounds(family):
+    """Of the buckets of a histogram, as they are written."""
+    return {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
+
+
 def test_families_of_the_references_name_have_its_type_and_labels(edges, observed):
     need("cloudflared")
     seen = []
@@ -142,9 +147,10 @@ def test_families_of_the_references_name_have_its_type_and_labels(edges, observe
     for name in shared:
         assert ours[name].type == theirs[name].type, name
         assert label_names(ours[name]) == label_names(theirs[name]), name
+        assert bounds(ours[name]) == bounds(theirs[name]), name
     # What the reference has is there, but for what is not carried or is Go's own.
     other = re.compile(r"go_|promhttp_|process_network|process_virtual_memory_max|cloudflared_(udp|icmp)_|quic_client_(congestion_state|dropped_packets|max_udp|packet_too|"
-                       r"received_frames|sent_frames|buffered|lost)|cloudflared_proxy_connect_latency")
+                       r"received_frames|sent_frames|buffered|lost)")
     assert {name for name in theirs if not other.match(name)} <= shared
     assert not {name for name in ours if re.match(r"cloudflared_|quic_client_", name)} - set(theirs)
 
@@ -258,6 +264,24 @@ def test_what_fails_has_its_word_and_what_a_visitor_writes_is_escaped(observed, 
     assert found[1]["target"] == '/"x=y?status=200' and r'target="/\"x=y?status=200"' in log.read_text()
 
 
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_heads_that_never_became_a_request_have_a_line(observed, tmp_path, form):
+    log = tmp_path / "access"
+    one = observed(edge=["--access-log", log, "--access-log-format", form, "--head-timeout", "300ms", "--max-header-bytes", "2000"])
+    heads = {b"GET / HTTP/1.1\r\nHost : x\r\n\r\n": ("400", "bad_request"), b"GET /\" status=200 HTTP/3\r\n\r\n": ("400", "bad_request"),
+             b"GET /never HTTP/1.1\r\n": ("408", "visitor_slow"), b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 9000): ("431", "head_too_large")}
+    for count, (head, (status, word)) in enumerate(heads.items()):
+        with socket.create_connection(("127.0.0.1", one.edge.port("http")), timeout=30) as s:
+            visitor = "127.0.0.1:%d" % s.getsockname()[1]
+            s.sendall(head)
+            answer = b"".join(iter(lambda: s.recv(65536), b""))
+        top, _, body = answer.partition(b"\r\n\r\n")
+        line = until(lambda: lines(log)[count:], f"a line of {word}")[0]
+        assert (str(line["status"]), line["failure"], line["hop"], line["visitor"]) == (status, word, "visitor", visitor)
+        assert b"Cf-Ray: " + line["request"].encode() in top and int(line["down"]) == len(body) and line["why"].encode() in body
+        assert not {"method", "hostname", "target", "done_us"} & set(line)
+
+
 def test_a_rotated_access_log_is_opened_anew(observed, tmp_path):
     where = tmp_path / "logs"
     where.mkdir()
@@ -334,7 +358,17 @@ def test_repeats_in_the_log_are_held_back_and_counted(edges, connectors):
                 assert asked < 20000
 
         def logged():
-            return one.connector.text().count('msg="request failed"')
+            return sum(" request=" in line for line in one.connector.text().splitlines() if 'msg="request failed"' in line)
+
+        def told():
+            return sum(map(int, re.findall(r'msg="request failed".* repeats_held_back=(\d+)', one.connector.text())))
 
         assert 20 <= logged() < asked
         until(lambda: logged() + value(one.metrics, "adit_log_suppressed_total") == asked, "each failure is logged or counted")
+        until(lambda: logged() + told() == asked, "the log tells how many it held back although nothing more fails")
+        with Visitor(one.edge.port("http"), one.host) as visitor:
+            for _ in range(60):
+                visitor.request("GET", "/")
+                visitor.response()
+        one.connector.stop()
+        assert logged() + told() == asked + 60, "what it held back at its end is told too"

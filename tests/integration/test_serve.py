@@ -344,3 +344,11 @@ def test_secrets_are_not_in_the_database_as_they_are(edges):
     assert b"sealed" in stored
     for text in (secret.encode(), base64.b64decode(secret), api.token.encode()):
         assert text not in stored
+
+
+def test_an_edge_that_stops_before_its_connectors_ends_in_order(edges, connectors, origin):
+    edge = edges(workers=2)
+    connector = connectors(quick_command("adit", edge, origin.url))
+    connector.wait_for("Registered tunnel connection")
+    assert edge.stop() == 0
+    assert "runtime error" not in edge.text() and "Sanitizer" not in edge.text(), edge.text()[-6000:]

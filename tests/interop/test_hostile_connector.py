@@ -3,6 +3,7 @@ another tunnel's visitors are served at every moment."""
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import socket
 import struct
 import threading
@@ -13,7 +14,7 @@ import wire
 from client import get, header
 from conftest import Edge, LOOPBACK, ask_quick_tunnel, start_tunnel, stop_clean, stop_tunnel, until
 from handmade_connector import Connector
-from hostile import LEAN, within
+from hostile import LEAN, talk, within
 from peer import hang_up
 
 MIB = 1 << 20
@@ -202,8 +203,99 @@ def test_visitors_of_a_connector_that_never_answers_go_with_its_connection(hosti
         assert {one.result()[0].status_code for one in asked} <= {502, 504, 530}
 
 
+@pytest.fixture
+def hurried(tmp_path):
+    """A connection at an edge that waits half a second for an answer."""
+    edge = Edge(tmp_path, 2, [*LOOPBACK, "--response-timeout", "500ms"], env=LEAN)
+    connector = Connector(edge, ask_quick_tunnel(edge), ANSWERS)
+    connector.peer = connector.run(connector.register())
+    yield connector
+    connector.stop()
+    stop_clean(edge)
+
+
+def dial(connector):
+    return socket.create_connection(("127.0.0.1", connector.edge.port("http")), timeout=30)
+
+
+def wait_for_the_limit(connector):
+    """Until a request that came later than all before has been given up."""
+    assert page_of(connector, "/never")[0] == 504
+
+
+@pytest.mark.parametrize("path", ["/never", "/half"])
+def test_a_connector_that_never_answers_costs_its_visitors_a_limited_time(hurried, path):
+    with concurrent.futures.ThreadPoolExecutor(30) as pool:
+        asked = [pool.submit(page_of, hurried, path) for _ in range(30)]
+        pages = [one.result() for one in asked]
+    assert {(status, json.loads(body)["code"], json.loads(body)["hop"]) for status, body in pages} == {(504, 1067, "connector")}
+    streams = [s for s in hurried.peer.streams.values() if s.id % 4 == 1]
+    until(lambda: all(s.reset_code is not None or s.stop_code is not None for s in streams), "the edge let go of them")
+    assert "failure=response_timeout" in hurried.edge.text()
+    says("/ok", OK)
+    assert get(hurried, "/ok")[1] == b"ok"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 30000000", "Transfer-Encoding: chunked"])
+def test_a_connector_that_takes_no_body_costs_its_visitor_a_limited_time(hurried, framing):
+    """What its window had room for is taken, and the window stays as it is."""
+    hurried.peer._quic._write_stream_limits = lambda *args, **more: None
+    body = bytes(30_000_000) if "Length" in framing else b"1c9c380\r\n" + bytes(30_000_000) + b"\r\n0\r\n\r\n"
+    with dial(hurried) as s:
+        got = talk(s, f"POST /never HTTP/1.1\r\nHost: {hurried.host}\r\n{framing}\r\n\r\n".encode() + body)
+    assert got.startswith(b"HTTP/1.1 504 "), got[:300]
+
+
+@pytest.fixture
+def moment(hurried):
+    """Set by a test when its handler may go on."""
+    over = asyncio.Event()
+    yield over
+    hurried.loop.loop.call_soon_threadsafe(over.set)
+
+
+def test_an_answer_that_has_begun_may_last_longer(hurried, moment):
+    async def late(stream, request):
+        stream.write(wire.response_head(200, [("Content-Length", "4")]) + b"ok")
+        await moment.wait()
+        stream.write(b"OK", True)
+    ANSWERS["/late"] = late
+    with dial(hurried) as s:
+        s.sendall(f"GET /late HTTP/1.1\r\nHost: {hurried.host}\r\nConnection: close\r\n\r\n".encode())
+        assert s.recv(10).startswith(b"HTTP/1.1 2")
+        wait_for_the_limit(hurried)
+        hurried.loop.loop.call_soon_threadsafe(moment.set)
+        assert talk(s, b"").endswith(b"okOK")
+
+
+def test_an_upgraded_exchange_may_be_silent_for_longer(hurried, moment):
+    async def upgraded(stream, request):
+        stream.write(wire.response_head(101, [("Upgrade", "websocket"), ("Connection", "Upgrade")]))
+        await moment.wait()
+        stream.write(b"at last", True)
+    ANSWERS["/upgraded"] = upgraded
+    with dial(hurried) as s:
+        s.sendall(f"GET /upgraded HTTP/1.1\r\nHost: {hurried.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
+        assert s.recv(10).startswith(b"HTTP/1.1 1")
+        wait_for_the_limit(hurried)
+        hurried.loop.loop.call_soon_threadsafe(moment.set)
+        assert talk(s, b"").endswith(b"at last")
+
+
+def test_a_visitor_who_sends_its_body_slowly_has_its_own_limit(hurried):
+    async def whole(stream, request):
+        await stream.until(lambda: b"ab" in stream.data)
+        stream.write(OK, True)
+    ANSWERS["/whole"] = whole
+    with dial(hurried) as s:
+        s.sendall(f"POST /whole HTTP/1.1\r\nHost: {hurried.host}\r\nConnection: close\r\nContent-Length: 2\r\n\r\na".encode())
+        until(lambda: hurried.requests, "the request is with the connector")
+        wait_for_the_limit(hurried)
+        assert talk(s, b"b").endswith(b"ok")
+
+
 def test_visitors_who_leave_take_their_streams_with_them(hostile):
-    import socket
     held = []
     for _ in range(100):
         s = socket.create_connection(("127.0.0.1", hostile.edge.port("http")))
@@ -288,7 +380,7 @@ def test_a_tunnel_has_no_more_connections_than_its_limit(server, neighbour):
 
     async def many():
         results = []
-        for start in range(0, 280, 20):
+        for start in range(0, 1000, 20):
             if start >= 256:
                 connector.client_id = bytes(15) + b"x"
             results += await asyncio.gather(*(one(start + i) for i in range(20)))
@@ -296,7 +388,7 @@ def test_a_tunnel_has_no_more_connections_than_its_limit(server, neighbour):
 
     served = neighbour.served
     with within(256 * MIB, server):
-        results = connector.loop.run(many(), seconds=100)
+        results = connector.loop.run(many(), seconds=300)
         until(lambda: neighbour.served > served + 1, "the neighbour is served")
     assert sum(which == "connectionDetails" for which, _ in results) == 256
     assert results[-1][0] == "error" and results[-1][1]["cause"]

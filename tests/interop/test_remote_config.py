@@ -137,6 +137,21 @@ def test_a_version_that_is_not_newer_is_passed_over(managed):
     assert code_of(managed) == "211"
 
 
+def test_configurations_are_calls_by_the_edge_in_the_metrics(managed):
+    """A mistake in one is no failure of the call: it is answered."""
+    labels = r'\{handler="config",method="update_configuration"\} (\d+)'
+
+    def count(what):
+        found = re.search(r"^cloudflared_rpc_server_" + what + labels, managed.local("/metrics"), re.M)
+        return int(found.group(1)) if found else 0
+
+    before = count("operations")
+    assert managed.next(config(status(211)))[0] and not managed.next(config({"service": "nonsense"}))[0]
+    until(lambda: count("operations") == before + 2, "both are counted")
+    until(lambda: count("latency_secs_count") == count("operations"), "both are timed")
+    assert count("failures") == 0
+
+
 def test_the_version_is_in_the_metrics(managed):
     assert managed.next(config(status(212))) == (True, "")
     assert f"cloudflared_orchestration_config_version {managed.version}" in managed.local("/metrics").splitlines()

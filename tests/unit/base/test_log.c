@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #include "test.h"
 
 /* What is logged while `fd` is in place comes back as text. */
@@ -148,26 +150,98 @@ TEST(long_values_never_break_a_line)
     sink_close(&s);
 }
 
+/* The sum of what lines say that was held back before them. */
+static size_t held_in(const char *text)
+{
+    size_t sum = 0;
+    for (const char *at = text; (at = strstr(at, "repeats_held_back=")) != NULL; at++)
+        sum += strtoul(at + strlen("repeats_held_back="), NULL, 10);
+    return sum;
+}
+
+/* Logs from one place until a second is over in which some were held back. Returns how many lines
+ * came, of which every one but those that were held back, whose number the last line told. */
+static size_t flood(struct sink *s, enum log_level level)
+{
+    size_t lines = 0, held = 0;
+    for (int i = 0; held == 0 && i < 100000000; i++) {
+        LOG_AT(level, "again and again");
+        char *text = sink_text(s);
+        lines += text[0] != 0;
+        held = held_in(text);
+        if (held > 0)
+            assert_int_equal(held + lines, i + 1);
+    }
+    assert_true(held > 0);
+    return lines;
+}
+
 TEST(repeats_are_held_back_and_counted)
 {
     struct sink s;
-    size_t lines = 0, held = 0;
-    sink_open(&s, LOG_INFO, LOG_LOGFMT);
-    /* Enough of them that a new second begins on the way: its first line tells the number. */
-    for (int i = 0; held == 0 && i < 100000000; i++) {
-        log_info("again and again");
-        char *text = sink_text(&s), *said = strstr(text, "repeats_held_back=");
-        lines += text[0] != 0;
-        if (said != NULL) {
-            held = strtoul(said + strlen("repeats_held_back="), NULL, 10);
-            CHECK(held + lines == (size_t)i + 1);
-        }
-    }
-    CHECK(held > 0 && lines <= 2 * 20 + 1);
-    for (int i = 0; i < 100; i++) { /* errors and debug lines always pass */
-        log_error("no error is lost");
+    sink_open(&s, LOG_DEBUG, LOG_LOGFMT);
+    size_t lines = flood(&s, LOG_INFO);
+    CHECK(lines > 20 && lines <= 2 * 20 + 1);
+    lines = flood(&s, LOG_ERROR); /* more of what someone must act upon, but not without an end */
+    CHECK(lines >= 100 && lines <= 2 * 100 + 1);
+    for (int i = 0; i < 1000; i++) { /* what is asked for is wanted whole */
+        log_debug("no debug line is lost");
         CHECK(sink_text(&s)[0] != 0);
     }
+    sink_close(&s);
+}
+
+static size_t lines_in(const char *text)
+{
+    size_t n = 0;
+    for (; *text != 0; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* From one place, more than may pass in two seconds. */
+static void say_often(void)
+{
+    for (int i = 0; i < 50; i++)
+        log_warn("often", LU64("number", i));
+}
+
+TEST(what_was_held_back_is_told_when_its_second_is_over)
+{
+    struct sink s;
+    sink_open(&s, LOG_INFO, LOG_LOGFMT);
+    log_settle(true);
+    (void)sink_text(&s);
+    CHECK(!log_is_holding());
+    say_often();
+    size_t said = lines_in(sink_text(&s)), held = held_in(s.text);
+    CHECK(log_is_holding() && said < 50);
+    char *text = sink_text(&s);
+    for (int64_t end = clock_wall_us() + 30000000; *text == 0 && clock_wall_us() < end;) {
+        log_settle(false);
+        text = sink_text(&s);
+    }
+    CHECK(slice_starts(slice_str(after_time(text)),
+                       SLICE("level=warn msg=\"often\" repeats_held_back=")));
+    CHECK(said + held + held_in(text) == 50 && lines_in(text) == 1);
+    CHECK(!log_is_holding());
+    log_settle(false);
+    CHECK(sink_text(&s)[0] == 0);
+    sink_close(&s);
+}
+
+TEST(what_was_held_back_is_told_at_the_end_whatever_the_second)
+{
+    struct sink s;
+    sink_open(&s, LOG_INFO, LOG_LOGFMT);
+    log_settle(true);
+    (void)sink_text(&s);
+    say_often();
+    (void)sink_text(&s);
+    size_t said = lines_in(s.text), held = held_in(s.text);
+    log_settle(true);
+    CHECK(said + held + held_in(sink_text(&s)) == 50 && lines_in(s.text) == 1);
+    CHECK(!log_is_holding());
     sink_close(&s);
 }
 
@@ -215,5 +289,7 @@ TEST(names_of_levels_and_formats_are_exact)
 TESTS(RUN(a_line_has_its_time_level_event_and_fields), RUN(below_the_level_nothing_is_written),
       RUN(a_peer_cannot_forge_a_line), RUN(a_line_of_json_reads_back),
       RUN(long_values_never_break_a_line), RUN(repeats_are_held_back_and_counted),
+      RUN(what_was_held_back_is_told_when_its_second_is_over),
+      RUN(what_was_held_back_is_told_at_the_end_whatever_the_second),
       RUN(a_secret_shows_as_a_hash_that_can_be_compared),
       RUN(names_of_levels_and_formats_are_exact))

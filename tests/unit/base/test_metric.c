@@ -98,7 +98,53 @@ TEST(a_page_that_does_not_fit_says_so)
     free(set);
 }
 
+static const struct metric_desc FOREIGN[] = {
+    { "call_secs", "Calls.", METRIC_HISTOGRAM_RPC, "m=\"x\"" },
+    { "call_secs", "Calls.", METRIC_HISTOGRAM_RPC, "m=\"y\"" },
+    { "connect", "Connects.", METRIC_HISTOGRAM_CONNECT, NULL },
+};
+
+TEST(a_histogram_with_buckets_of_the_reference_has_those)
+{
+    struct metric_set *sets[2] = { metric_set_new(FOREIGN, 3), metric_set_new(FOREIGN, 3) };
+    struct strb page;
+    metric_observe(sets[0], 0, 50 * NSEC_PER_MSEC);
+    metric_observe(sets[1], 0, 50 * NSEC_PER_MSEC + 1);
+    metric_observe(sets[1], 0, 1350 * NSEC_PER_MSEC);
+    metric_observe(sets[1], 0, 5 * NSEC_PER_SEC);
+    metric_observe(sets[0], 2, 1500 * NSEC_PER_USEC);
+    strb_init(&page, 10000);
+    metric_page(&page, sets, 2);
+    CHECK_SLICE(strb_slice(&page), SLICE("# HELP call_secs Calls.\n"
+                                         "# TYPE call_secs histogram\n"
+                                         "call_secs_bucket{m=\"x\",le=\"0.05\"} 1\n"
+                                         "call_secs_bucket{m=\"x\",le=\"0.15000000000000002\"} 2\n"
+                                         "call_secs_bucket{m=\"x\",le=\"0.45000000000000007\"} 2\n"
+                                         "call_secs_bucket{m=\"x\",le=\"1.35\"} 3\n"
+                                         "call_secs_bucket{m=\"x\",le=\"4.050000000000001\"} 3\n"
+                                         "call_secs_bucket{m=\"x\",le=\"+Inf\"} 4\n"
+                                         "call_secs_sum{m=\"x\"} 6.450000001\n"
+                                         "call_secs_count{m=\"x\"} 4\n"
+                                         "# HELP connect Connects.\n"
+                                         "# TYPE connect histogram\n"
+                                         "connect_bucket{le=\"1\"} 0\n"
+                                         "connect_bucket{le=\"10\"} 1\n"
+                                         "connect_bucket{le=\"25\"} 1\n"
+                                         "connect_bucket{le=\"50\"} 1\n"
+                                         "connect_bucket{le=\"100\"} 1\n"
+                                         "connect_bucket{le=\"500\"} 1\n"
+                                         "connect_bucket{le=\"1000\"} 1\n"
+                                         "connect_bucket{le=\"5000\"} 1\n"
+                                         "connect_bucket{le=\"+Inf\"} 1\n"
+                                         "connect_sum 1.5\n"
+                                         "connect_count 1\n"));
+    strb_done(&page);
+    free(sets[0]);
+    free(sets[1]);
+}
+
 TESTS(RUN(a_page_is_the_sum_of_the_sets),
       RUN(a_duration_falls_into_the_first_bucket_whose_bound_it_does_not_pass),
       RUN(a_histogram_is_cumulative_and_a_series_without_a_sample_is_left_out),
-      RUN(a_label_cannot_break_the_page), RUN(a_page_that_does_not_fit_says_so))
+      RUN(a_label_cannot_break_the_page), RUN(a_page_that_does_not_fit_says_so),
+      RUN(a_histogram_with_buckets_of_the_reference_has_those))

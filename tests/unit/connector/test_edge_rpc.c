@@ -7,6 +7,7 @@
 #include "test.h"
 
 struct wire {
+    bool was_exception; /* the last answer */
     struct chunk_pool *pool;
     struct buf in, out;
     struct rpc *rpc;
@@ -42,7 +43,7 @@ static void put_hex(struct wire *w, const char *hex)
 static void answer(struct wire *w, const struct rpc_event *call)
 {
     struct config_ask *ask = NULL;
-    assert_int_equal(edge_rpc_answer(w->rpc, call, &w->out, &ask), 0);
+    assert_int_equal(edge_rpc_answer(w->rpc, call, &w->out, &ask, &w->was_exception), 0);
     if (ask == NULL)
         return;
     assert_true(ask->json.n == 0 || slice_eq(ask->json, SLICE("{}")) || ask->json.p[0] == '{');

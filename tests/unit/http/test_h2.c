@@ -149,6 +149,8 @@ static void ask(struct world *w, const char *method, enum framing framing)
     q->target = SLICE("/path?q");
     q->host = SLICE("example.com");
     q->framing = framing;
+    q->has_length = framing == FRAMING_LENGTH;
+    q->length = q->has_length ? 1 << 20 : 0;
     assert_int_equal(fields_add(&q->fields, SLICE("Connection"), SLICE("keep-alive")), 0);
     assert_int_equal(fields_add(&q->fields, SLICE("X-Case"), SLICE("Kept")), 0);
     exchange_attach(w->ex, &w->right);
@@ -303,6 +305,32 @@ TEST(who_sends_nothing_is_given_up)
     world_close(&w);
 }
 
+/* A body of a known length must come at a rate; of one without, any byte is as good as many. */
+TEST(who_sends_too_little_of_what_it_announced_is_given_up)
+{
+    for (int has_length = 0; has_length < 2; has_length++) {
+        struct world w;
+        world_open(&w, ANSWER_NOTHING);
+        w.group.stall = 500 * NSEC_PER_MSEC;
+        w.group.rate = 1000 * 1000;
+        ask(&w, "POST", has_length != 0 ? FRAMING_LENGTH : FRAMING_STREAM);
+        UNTIL(w.loop, w.served != NULL);
+        nsec next = loop_now(w.loop);
+        unsigned sent = 0;
+        while (!w.is_done && sent < 600) { /* a byte each millisecond or two */
+            loop_turn(w.loop, 1);
+            if (loop_now_fresh(w.loop) < next)
+                continue;
+            put(&w, "x");
+            sent++;
+            next = loop_now(w.loop) + NSEC_PER_MSEC;
+        }
+        CHECK(w.is_done == (has_length != 0));
+        leave(&w);
+        world_close(&w);
+    }
+}
+
 TEST(a_reader_that_waits_holds_the_writer_back)
 {
     struct world w;
@@ -339,4 +367,5 @@ TESTS(RUN(an_exchange_crosses_with_its_body_and_trailers_and_interim_heads),
       RUN(an_early_response_ends_the_exchange_while_the_upload_still_flows),
       RUN(a_failure_before_the_head_is_a_page), RUN(a_failure_behind_the_head_cuts_the_response),
       RUN(who_goes_away_cancels_the_exchange), RUN(who_sends_nothing_is_given_up),
+      RUN(who_sends_too_little_of_what_it_announced_is_given_up),
       RUN(a_reader_that_waits_holds_the_writer_back))

@@ -1,7 +1,9 @@
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "net/turn.h"
 
 /* Something that is given to loop_reap: it notes the order. */
@@ -127,8 +129,39 @@ TEST(time_does_not_go_back_and_a_turn_waits_no_longer_than_told)
     loop_free(l);
 }
 
+static bool has_told(int fd)
+{
+    char text[8192];
+    ssize_t n = read(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = 0;
+    return strstr(text, "repeats_held_back=") != NULL;
+}
+
+/* Nothing else happens: the loop sees to it by itself. */
+TEST(a_loop_that_sleeps_tells_what_the_log_has_held_back)
+{
+    struct loop *l;
+    int fds[2];
+    CHECK_OK(loop_new(&l));
+    CHECK(pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0);
+    log_setup(LOG_INFO, LOG_LOGFMT, fds[1]);
+    for (int round = 0; round < 2; round++) {
+        while (!log_is_holding())
+            log_info("often");
+        (void)has_told(fds[0]);
+        while (log_is_holding())
+            loop_turn(l, 30000);
+        CHECK(has_told(fds[0]));
+    }
+    log_setup(LOG_INFO, LOG_LOGFMT, STDERR_FILENO);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    loop_free(l);
+}
+
 TESTS(RUN(nothing_is_reaped_while_tasks_of_the_turn_run_and_then_in_order),
       RUN(freeing_the_loop_reaps_what_is_left),
       RUN(a_task_without_end_leaves_each_turn_its_bound_and_events_their_turn),
       RUN(run_goes_on_until_it_is_stopped),
+      RUN(a_loop_that_sleeps_tells_what_the_log_has_held_back),
       RUN(time_does_not_go_back_and_a_turn_waits_no_longer_than_told))

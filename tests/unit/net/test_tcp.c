@@ -1,6 +1,7 @@
 #include "net/tcp.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 
 #include "base/limits.h"
 #include "net/sockets.h"
@@ -133,6 +134,48 @@ TEST(a_local_address_can_be_chosen)
     CHECK(tcp_dial(l, &at, &opts, NULL, &s) < 0);
     (void)close(listener);
     loop_free(l);
+}
+
+static size_t unread(int fd)
+{
+    int n = 0;
+    assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+    return (size_t)n;
+}
+
+static size_t read_all(int fd)
+{
+    uint8_t bytes[65536];
+    ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* However much of it the kernel took. */
+TEST(what_waits_is_what_the_far_side_has_not_got)
+{
+    struct wire w;
+    struct buf out;
+    const uint8_t piece[32768] = { 0 };
+    size_t given = 0, taken = 0;
+    wire_open(&w);
+    buf_init(&out, loop_chunks(w.loop), sizeof piece);
+    CHECK(stream_waiting(w.reader.stream) == 0);
+    /* Until both kernels' buffers and our own are full. */
+    for (unsigned still = 0; still < 50; still++) {
+        CHECK_OK(buf_put(&out, slice_of(piece, sizeof piece - buf_len(&out))));
+        (void)!stream_write(w.reader.stream, &out);
+        given += sizeof piece - buf_len(&out);
+        if (buf_is_empty(&out))
+            still = 0;
+        loop_turn(w.loop, 0);
+    }
+    UNTIL(w.loop, stream_waiting(w.reader.stream) + unread(w.theirs) == given);
+    CHECK(stream_waiting(w.reader.stream) > STREAM_SEND_BYTES_MAX / 2);
+    /* The last of it is on its way out although we write no more. */
+    UNTIL(w.loop, (taken += read_all(w.theirs), taken == given));
+    UNTIL(w.loop, stream_waiting(w.reader.stream) == 0);
+    buf_done(&out);
+    wire_close(&w);
 }
 
 TEST(bytes_cross_both_ways_and_each_direction_ends_by_itself)
@@ -432,7 +475,7 @@ TEST(an_abort_and_a_release_without_finish_are_resets_at_the_other_end)
 
 TESTS(RUN(what_is_written_before_the_connection_is_up_is_delivered),
       RUN(a_port_where_nobody_listens_is_refused_and_the_owner_learns_of_it),
-      RUN(a_local_address_can_be_chosen),
+      RUN(a_local_address_can_be_chosen), RUN(what_waits_is_what_the_far_side_has_not_got),
       RUN(bytes_cross_both_ways_and_each_direction_ends_by_itself),
       RUN(a_reader_that_stops_stops_its_writer), RUN(no_more_is_read_than_asked_for_or_fits),
       RUN(data_and_an_end_that_came_together_are_told_one_after_the_other),
