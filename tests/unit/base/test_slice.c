@@ -32,6 +32,34 @@ TEST(case_is_ignored_for_ascii_letters_alone)
     CHECK(!slice_eq_nocase(SLICE("\xc3\x84"), SLICE("\xc3\xa4")));
 }
 
+/* Byte by byte, as the words are to say it. */
+static bool is_same_letter(unsigned a, unsigned b)
+{
+    bool is_letter = (a | 0x20) >= 'a' && (a | 0x20) <= 'z';
+    return a == b || (is_letter && (a ^ b) == 0x20);
+}
+
+/* Each byte beside itself and beside what differs from it in one bit. */
+static bool is_taken_right(unsigned byte, unsigned bit, size_t at, size_t n)
+{
+    unsigned beside = byte ^ (bit < 8 ? 1U << bit : 0);
+    char one[20], other[20];
+    memset(one, 'x', n);
+    memset(other, 'X', n);
+    one[at] = (char)byte;
+    other[at] = (char)beside;
+    return slice_eq_nocase(slice_of(one, n), slice_of(other, n)) == is_same_letter(byte, beside);
+}
+
+TEST(case_is_ignored_of_ascii_letters_alone_wherever_they_are)
+{
+    for (size_t n = 1; n <= 20; n++)
+        for (size_t at = 0; at < n; at++)
+            for (unsigned byte = 0; byte < 256; byte++)
+                for (unsigned bit = 0; bit <= 8; bit++)
+                    CHECK(is_taken_right(byte, bit, at, n));
+}
+
 TEST(utf8_refuses_overlong_forms_surrogates_and_cut_sequences)
 {
     CHECK(slice_is_utf8(SLICE("m\xc3\xb4\xe2\x82\xac\xf0\x9f\x98\x80")));
@@ -55,7 +83,8 @@ TEST(every_error_has_a_text_a_name_and_a_status)
     CHECK(strcmp(err_text(0), "ok") == 0);
 }
 
-TESTS(RUN(a_split_gives_one_part_more_than_separators),
+TESTS(RUN(case_is_ignored_of_ascii_letters_alone_wherever_they_are),
+      RUN(a_split_gives_one_part_more_than_separators),
       RUN(a_number_is_digits_alone_and_within_its_bound),
       RUN(case_is_ignored_for_ascii_letters_alone),
       RUN(utf8_refuses_overlong_forms_surrogates_and_cut_sequences),
