@@ -15,8 +15,9 @@ static void store(uint8_t *p, uint64_t v, unsigned bytes)
         p[i] = (uint8_t)(v >> (8 * i));
 }
 
-/* `words` zeroed words at the end; where they begin, in bytes from b->p. 0 on failure. */
-static size_t extend(struct capnp_builder *b, size_t words)
+/* `words` words at the end, with whatever is there; where they begin, in bytes from b->p. 0 on
+ * failure. */
+static size_t extend_raw(struct capnp_builder *b, size_t words)
 {
     size_t n = words * WORD, at = b->n;
     if (b->err < 0)
@@ -37,8 +38,16 @@ static size_t extend(struct capnp_builder *b, size_t words)
         b->p = p;
         b->cap = cap;
     }
-    memset(b->p + at, 0, n);
     b->n += n;
+    return at;
+}
+
+/* The same, zeroed. */
+static size_t extend(struct capnp_builder *b, size_t words)
+{
+    size_t at = extend_raw(b, words);
+    if (at > 0 || b->err == 0)
+        memset(b->p + at, 0, words * WORD);
     return at;
 }
 
@@ -113,9 +122,10 @@ void capnp_put_bool(struct capnp_builder *b, struct capnp_ref s, uint32_t bit, b
 
 static void put_bytes(struct capnp_builder *b, size_t from, struct slice bytes, size_t nul)
 {
-    size_t n = bytes.n + nul, at = extend(b, (n + WORD - 1) / WORD);
+    size_t n = bytes.n + nul, words = (n + WORD - 1) / WORD, at = extend_raw(b, words);
     if (at == 0)
         return;
+    memset(b->p + at + (words - 1) * WORD, 0, WORD); /* what the bytes leave of their last word */
     memcpy(b->p + at, bytes.p, bytes.n);
     store(b->p + from, offset_bits(from, at) | 1 | (uint64_t)2 << 32 | (uint64_t)n << 35, WORD);
 }
