@@ -37,6 +37,7 @@ struct run {
     const char *features[24];
     const char *tags[2 * TAGS_MAX + 1];
     bool is_draining, was_ready;
+    unsigned ready; /* connections, when it was looked last */
 };
 
 /* ---- the edge's addresses ---- */
@@ -263,7 +264,6 @@ static void on_ready(struct run *r)
     char pid[24];
     struct fault f;
     r->was_ready = true;
-    pages_forget_code();
     if (r->cli->o.pidfile[0] == 0)
         return;
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
@@ -288,6 +288,16 @@ static void on_signal(struct run *r, uint32_t number)
     connector_drain(r->connector);
 }
 
+/* What a handshake needed of the libraries' code, the one of each connection, is not held while it
+ * serves: 2 MiB. */
+static void forget_handshakes(struct run *r)
+{
+    unsigned ready = connector_ready(r->connector);
+    if (ready > r->ready)
+        pages_forget_code();
+    r->ready = ready;
+}
+
 static void run_task(struct task *t)
 {
     struct run *r = container_of(t, struct run, task);
@@ -297,6 +307,7 @@ static void run_task(struct task *t)
     watch_wait(r->signals, WATCH_READ);
     if (!r->was_ready && connector_ready(r->connector) > 0)
         on_ready(r);
+    forget_handshakes(r);
     if (r->is_draining && connector_is_over(r->connector))
         loop_stop(r->loop);
 }
