@@ -390,6 +390,7 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     r->conf.stream_head = c->o.stream_head;
     r->conf.head_max = (size_t)c->o.head_max;
     r->conf.retries = (unsigned)c->o.retries;
+    r->conf.quic_retry = c->o.quic_retry;
     r->conf.is_local_only = c->o.no_remote_config;
     r->conf.grace = c->o.grace;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

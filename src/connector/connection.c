@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/control_client.h"
+#include "connector/leaver.h"
 #include "net/resolve.h"
 #include "net/udp.h"
 
@@ -16,11 +17,14 @@
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
 #define LINGER_NSEC                                                                                \
     (NSEC_PER_SEC / 4) /* requests that were on their way when the edge heard of the end */
-#define RIVAL_NSEC           (NSEC_PER_SEC / 4) /* of silence: then HTTP/2 is dialled too */
+#define PROBE_NSEC           (10 * NSEC_PER_SEC) /* over HTTP/2: then QUIC is tried again; doubles */
+#define PROBE_NSEC_MAX       (600 * NSEC_PER_SEC)
+#define STEADY_NSEC          (60 * NSEC_PER_SEC) /* QUIC that lives so long is good */
+#define LOSSES_MAX           2 /* of QUIC that was not, in a row: then HTTP/2 goes first */
 #define BACKOFF_EXPONENT_MAX 10
 
 /* What happens to a connection. */
-#define EVENTS(X) X(START) X(UP) X(ACCEPTED) X(LOST) X(DRAIN) X(TIMER)
+#define EVENTS(X) X(START) X(UP) X(ACCEPTED) X(MOVED) X(LOST) X(DRAIN) X(TIMER)
 enum event {
 #define X(name) EV_##name,
     EVENTS(X)
@@ -37,15 +41,21 @@ struct connection {
     struct loop *loop;
     struct connection_conf conf;
     enum connection_state state;
-    struct transport *transport; /* that serves, or the first that was dialled */
-    struct transport *rival;     /* dialled beside it; whichever opens first stays */
+    struct race race;            /* while it dials */
+    struct transport *transport; /* that serves */
+    struct transport *probe;     /* QUIC, tried while HTTP/2 serves */
+    struct deadline probe_at;
+    nsec probe_wait, served_at;
+    unsigned losses; /* of QUIC that did not live long, in a row */
+    bool is_returning, has_fallen_back;
+    struct leaver *leaver; /* HTTP/2, since QUIC is back */
     struct control_client control;
     unsigned attempts; /* failures in a row */
     size_t edge_at;    /* which of conf.edges; taken */
     int err;           /* of the last failure */
     char why[256];
     bool was_open; /* the last dial succeeded */
-    bool has_dialled, has_rival;
+    bool has_dialled;
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
     nsec drain_end;
@@ -120,9 +130,7 @@ static void count(struct connection *c, enum serve_metric what)
 
 static void let_go(struct connection *c, struct transport **t)
 {
-    if (*t != NULL && (*t)->ops->kind == TRANSPORT_QUIC)
-        count(c, SERVE_quic_closed);
-    transport_close(*t);
+    race_let_go(c->conf.serve->metrics, *t);
     *t = NULL;
 }
 
@@ -155,45 +163,33 @@ static void unwind(struct connection *c)
     c->resolve = NULL;
     control_client_done(&c->control);
     c->control = (struct control_client){ 0 };
+    deadline_clear(&c->probe_at);
+    race_done(&c->race);
     let_go(c, &c->transport);
-    let_go(c, &c->rival);
+    let_go(c, &c->probe);
+    c->is_returning = false;
 }
 
-static int dial_by(struct connection *c, enum transport_kind kind, struct transport **ret)
+static struct transport_dial dial_of(struct connection *c, const struct addr *bind)
 {
-    struct addr edge = edge_of(c);
-    bool fits = c->local.size > 0 && c->local.sa.ss_family == edge.sa.ss_family;
-    struct transport_dial d = {
+    return (struct transport_dial){
         .loop = c->loop,
         .owner = &c->task,
-        .edge = edge,
-        .bind = fits ? &c->local : c->conf.bind,
+        .edge = edge_of(c),
+        .bind = bind,
         .streams_max = c->conf.streams_max,
         .quic = c->conf.quic,
         .tls = c->conf.tls,
     };
-    if (kind == TRANSPORT_H2)
-        return transport_dial_h2(&d, ret);
-    int r = transport_dial_quic(&d, ret);
-    if (r < 0)
-        c->local.size = 0; /* the port may be the reason */
-    else
-        count(c, SERVE_quic_opened);
-    return r;
 }
 
 static void dial_address(struct connection *c)
 {
-    enum transport_kind kind = c->conf.protocol == PROTOCOL_H2 ? TRANSPORT_H2 : TRANSPORT_QUIC;
+    struct addr edge = edge_of(c);
+    bool fits = c->local.size > 0 && c->local.sa.ss_family == edge.sa.ss_family;
+    struct transport_dial d = dial_of(c, fits ? &c->local : c->conf.bind);
     c->has_dialled = true;
-    c->has_rival = false;
-    c->why[0] = 0;
-    int r = dial_by(c, kind, &c->transport);
-    if (r < 0)
-        fail(c, r, err_text(r));
-    if (c->conf.protocol == PROTOCOL_AUTO)
-        deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + RIVAL_NSEC);
-    task_wake(&c->task); /* a failure is an event like any other */
+    race_start(&c->race, &d, c->conf.protocol, c->losses >= LOSSES_MAX, c->conf.serve->metrics);
 }
 
 /* An edge that was given by its name may have moved since. */
@@ -215,12 +211,12 @@ static void enroll(struct connection *c)
     struct addr source, edge = edge_of(c);
     c->err = 0;
     c->was_open = true;
-    c->transport->ops->local(c->transport, &c->local);
+    c->transport->ops->local(c->transport, &source);
+    if (c->transport->ops->kind == TRANSPORT_QUIC)
+        c->local = source;
     /* The socket is bound to any address: the edge is told the one that it is reached from. */
-    if (addr_is_any(&c->local) && udp_source_addr(&edge, &source) == 0)
+    if (addr_is_any(&source) && udp_source_addr(&edge, &source) == 0)
         addr_set_port(&source, addr_port(&c->local));
-    else
-        source = c->local;
     int r = c->transport->ops->control(c->transport, &c->task, &s);
     if (r == 0)
         r = control_client_init(&c->control, c->loop, s, &c->task);
@@ -247,6 +243,42 @@ static void report(struct connection *c)
     call_begins(c, CALL_REPORT);
 }
 
+static void plan_probe(struct connection *c)
+{
+    nsec jitter = rng_below(loop_rng(c->loop), c->probe_wait / 4 + 1);
+    deadline_set(&c->probe_at, &c->task, loop_now_fresh(c->loop) + c->probe_wait + jitter);
+}
+
+/* Serving begins: over HTTP/2, where QUIC is wanted, the way back is looked for. */
+static void note_transport(struct connection *c)
+{
+    bool is_fallback = c->transport->ops->kind == TRANSPORT_H2;
+    c->served_at = loop_now_fresh(c->loop);
+    if (c->conf.protocol != PROTOCOL_AUTO)
+        return;
+    if (is_fallback != c->has_fallen_back) {
+        count(c, is_fallback ? SERVE_fallbacks : SERVE_returns);
+        log_info(is_fallback ? "QUIC does not get through: HTTP/2 serves" : "QUIC serves again",
+                 LU64("connection", c->conf.index));
+    }
+    c->has_fallen_back = is_fallback;
+    if (is_fallback)
+        plan_probe(c);
+}
+
+/* Some networks let QUIC begin and then stop it: who is lost soon, twice, is not tried first. */
+static void note_loss(struct connection *c)
+{
+    if (c->transport == NULL || c->transport->ops->kind != TRANSPORT_QUIC || c->served_at == 0)
+        return;
+    bool is_soon = c->err == ERR_TIMEOUT && loop_now_fresh(c->loop) - c->served_at < STEADY_NSEC;
+    c->losses = is_soon ? c->losses + 1 : 0;
+    c->probe_wait = !is_soon                             ? PROBE_NSEC
+                    : c->probe_wait < PROBE_NSEC_MAX / 2 ? 2 * c->probe_wait
+                                                         : PROBE_NSEC_MAX;
+    c->served_at = 0;
+}
+
 static void serve(struct connection *c)
 {
     char text[160], id[UUID_TEXT_BYTES];
@@ -254,6 +286,7 @@ static void serve(struct connection *c)
     c->attempts = 0;
     count(c, SERVE_registered);
     call_ends(c, CALL_REGISTER, false);
+    note_transport(c);
     if (c->conf.index == 0 && !c->control.is_remotely_managed &&
         c->conf.local_configuration != NULL)
         report(c);
@@ -266,6 +299,7 @@ static void serve(struct connection *c)
 /* Full jitter over a window that doubles with each failure (docs/protocol.md §11). */
 static void back_off(struct connection *c)
 {
+    note_loss(c);
     unwind(c);
     unsigned cap = c->conf.retries < BACKOFF_EXPONENT_MAX ? c->conf.retries : BACKOFF_EXPONENT_MAX;
     c->attempts++;
@@ -281,8 +315,26 @@ static void back_off(struct connection *c)
         c->edge_at = edge_set_rotate(c->conf.edges, c->edge_at);
 }
 
+/* The edge knows that the old transport takes nothing new; what is under way there goes on. */
+static void move(struct connection *c)
+{
+    call_ends(c, CALL_UNREGISTER, c->control.unregistered != CONTROL_OK);
+    c->leaver = leaver_new(c->transport, &c->control, c->conf.serve, c->conf.index, c->conf.grace,
+                           &c->task);
+    if (c->leaver == NULL) {
+        control_client_done(&c->control);
+        let_go(c, &c->transport);
+    }
+    c->is_returning = false;
+    c->transport = c->probe;
+    c->probe = NULL;
+    enroll(c);
+}
+
 static void drain(struct connection *c)
 {
+    let_go(c, &c->probe);
+    c->is_returning = false;
     c->is_unregistering = control_client_unregister(&c->control) == 0;
     if (c->is_unregistering)
         call_begins(c, CALL_UNREGISTER);
@@ -317,7 +369,8 @@ static const struct step {
     [CONNECTION_REGISTERING] = { [EV_ACCEPTED] = { true, CONNECTION_SERVING, serve },
                                  [EV_LOST] = { true, CONNECTION_BACKOFF, back_off },
                                  [EV_DRAIN] = { true, CONNECTION_OVER, finish } },
-    [CONNECTION_SERVING] = { [EV_LOST] = { true, CONNECTION_BACKOFF, back_off },
+    [CONNECTION_SERVING] = { [EV_MOVED] = { true, CONNECTION_REGISTERING, move },
+                             [EV_LOST] = { true, CONNECTION_BACKOFF, back_off },
                              [EV_DRAIN] = { true, CONNECTION_DRAINING, drain } },
     [CONNECTION_DRAINING] = { [EV_LOST] = { true, CONNECTION_OVER, finish },
                               [EV_TIMER] = { true, CONNECTION_OVER, finish },
@@ -369,59 +422,44 @@ static bool check_name(struct connection *c)
     return true;
 }
 
-/* A dial that failed: its reason stays for the message. */
-static void note_failure(struct connection *c, struct transport **t)
-{
-    const char *text;
-    int err = (*t)->ops->why(*t, &text);
-    size_t n = strlen(c->why);
-    (void)snprintf(c->why + n, sizeof c->why - n, "%s%s: %s", n > 0 ? "; " : "",
-                   transport_name((*t)->ops->kind), text);
-    c->err = err;
-    let_go(c, t);
-}
-
-/* HTTP/2 is dialled as well when nothing has come back over QUIC for a moment, or when that failed.
- */
-static void dial_rival(struct connection *c)
-{
-    bool is_silent = c->transport == NULL ||
-                     (deadline_take(&c->deadline) && !c->transport->ops->has_heard(c->transport));
-    if (c->conf.protocol != PROTOCOL_AUTO || c->has_rival || !is_silent)
-        return;
-    c->has_rival = true;
-    deadline_clear(&c->deadline);
-    log_debug("HTTP/2 is tried as well", LU64("connection", c->conf.index));
-    int r = dial_by(c, TRANSPORT_H2, &c->rival);
-    if (r < 0)
-        fail(c, r, err_text(r));
-}
-
-/* Whichever opens first is taken. */
 static void check_dials(struct connection *c)
 {
-    struct transport **all[] = { &c->transport, &c->rival };
-    for (size_t i = 0; i < 2; i++) {
-        if (*all[i] == NULL)
-            continue;
-        enum transport_state state = transport_state(*all[i]);
-        if (state == TRANSPORT_CLOSED)
-            note_failure(c, all[i]);
-        if (state != TRANSPORT_OPEN)
-            continue;
-        if (i == 1) {
-            let_go(c, &c->transport);
-            c->transport = c->rival;
-            c->rival = NULL;
-        }
-        let_go(c, &c->rival);
-        deadline_clear(&c->deadline);
+    int r = race_run(&c->race, &c->transport);
+    if (r == ERR_AGAIN)
+        return;
+    if (r == 0)
         connection_on(c, EV_UP);
+    else
+        lose(c, r, c->race.why);
+}
+
+/* Over HTTP/2 only because QUIC did not get through: once it does, this connection moves. */
+static void check_return(struct connection *c)
+{
+    if (c->conf.protocol != PROTOCOL_AUTO || c->transport->ops->kind != TRANSPORT_H2)
+        return;
+    if (c->is_returning) {
+        if (deadline_take(&c->deadline) || c->control.unregistered != CONTROL_PENDING)
+            connection_on(c, EV_MOVED);
         return;
     }
-    dial_rival(c);
-    if (c->transport == NULL && c->rival == NULL)
-        lose(c, c->err, c->why);
+    if (deadline_take(&c->probe_at) && c->probe == NULL && c->leaver == NULL) {
+        struct transport_dial d = dial_of(c, c->conf.bind);
+        count(c, SERVE_quic_opened);
+        if (transport_dial_quic(&d, &c->probe) < 0)
+            plan_probe(c);
+    }
+    enum transport_state state = c->probe != NULL ? transport_state(c->probe) : TRANSPORT_DIALING;
+    if (state == TRANSPORT_CLOSED) {
+        let_go(c, &c->probe);
+        c->probe_wait = c->probe_wait < PROBE_NSEC_MAX / 2 ? 2 * c->probe_wait : PROBE_NSEC_MAX;
+        plan_probe(c);
+    }
+    if (state == TRANSPORT_OPEN && control_client_unregister(&c->control) == 0) {
+        call_begins(c, CALL_UNREGISTER);
+        c->is_returning = true;
+        deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + UNREGISTER_NSEC);
+    }
 }
 
 /* The connection itself: true when it is gone. */
@@ -470,8 +508,8 @@ static void check_drain(struct connection *c)
         c->is_lingering = is_late = false;
         deadline_set(&c->deadline, &c->task, c->drain_end);
     }
-    bool is_idle =
-        !c->is_unregistering && !c->is_lingering && c->transport->ops->is_idle(c->transport);
+    bool is_idle = !c->is_unregistering && !c->is_lingering && c->leaver == NULL &&
+                   c->transport->ops->is_idle(c->transport);
     if (is_late || is_idle)
         connection_on(c, EV_TIMER);
 }
@@ -479,6 +517,10 @@ static void check_drain(struct connection *c)
 static void connection_run(struct task *t)
 {
     struct connection *c = container_of(t, struct connection, task);
+    if (c->leaver != NULL && leaver_is_over(c->leaver)) {
+        leaver_free(c->leaver);
+        c->leaver = NULL;
+    }
     if (c->state == CONNECTION_IDLE)
         connection_on(c, EV_START);
     if (c->is_drain_asked && c->state != CONNECTION_DRAINING && c->state != CONNECTION_OVER)
@@ -504,6 +546,8 @@ static void connection_run(struct task *t)
             call_ends(c, CALL_REPORT, c->control.has_report_failed);
         c->transport->ops->serve(c->transport, c->conf.serve, c->conf.index, c->control.extensions);
     }
+    if (c->state == CONNECTION_SERVING)
+        check_return(c);
     if (c->state == CONNECTION_DRAINING)
         check_drain(c);
 }
@@ -517,6 +561,9 @@ int connection_new(struct loop *loop, const struct connection_conf *conf, struct
         return ERR_NOMEM;
     c->loop = loop;
     c->conf = *conf;
+    if (c->conf.quic_retry == 0)
+        c->conf.quic_retry = PROBE_NSEC;
+    c->probe_wait = c->conf.quic_retry;
     c->edge_at = edge_set_take(conf->edges, conf->index);
     task_init(&c->task, loop, connection_run);
     task_wake(&c->task);
@@ -545,6 +592,7 @@ void connection_free(struct connection *c)
     if (c == NULL)
         return;
     unwind(c);
+    leaver_free(c->leaver);
     edge_set_give(c->conf.edges, c->edge_at);
     task_done(&c->task);
     loop_reap(c->loop, &c->reaper, reap);

@@ -3,7 +3,7 @@
  * after a loss. Lives on one worker's loop; tells its supervisor what happens by mail. */
 #include "base/text.h"
 #include "connector/edge_set.h"
-#include "connector/transport.h"
+#include "connector/race.h"
 
 #define CONNECTION_STATES(X)                                                                       \
     X(IDLE) X(DIALING) X(REGISTERING) X(SERVING) X(DRAINING) X(BACKOFF) X(OVER)
@@ -24,13 +24,11 @@ struct connection_identity {
     const char *version, *arch;
 };
 
-/* --protocol. AUTO begins with QUIC, and with HTTP/2 beside it when nothing comes back. */
-enum protocol { PROTOCOL_AUTO, PROTOCOL_QUIC, PROTOCOL_H2 };
-
 struct connection_conf {
     const struct connection_identity *identity;
     unsigned index;
     enum protocol protocol;
+    nsec quic_retry; /* after a fallback; 0 = 10 s */
     struct quic_creds *quic;         /* borrowed */
     struct tls_creds *tls;           /* borrowed */
     struct edge_set *edges;          /* where to dial; borrowed */

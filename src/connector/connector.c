@@ -64,6 +64,7 @@ static void start_connection(struct connector_worker *w, unsigned index)
         .identity = &c->conf.identity,
         .index = index,
         .protocol = c->conf.protocol,
+        .quic_retry = c->conf.quic_retry,
         .quic = c->conf.quic,
         .tls = c->conf.tls,
         .edges = &c->edges,

@@ -11,6 +11,7 @@ struct connector_conf {
     unsigned connections; /* 1 … TUNNEL_CONNECTIONS_MAX; cut to the number of addresses */
     struct connection_identity identity; /* its texts are borrowed while the connector lives */
     enum protocol protocol;
+    nsec quic_retry; /* as in connection.h */
     struct quic_creds *quic; /* counted */
     struct tls_creds *tls;   /* counted */
     struct edge_list edges;

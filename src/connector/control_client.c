@@ -19,6 +19,23 @@ int control_client_init(struct control_client *c, struct loop *loop, struct stre
     return c->rpc != NULL ? rpc_bootstrap(c->rpc, &c->out) : ERR_NOMEM;
 }
 
+static void buf_take_over(struct buf *to, struct buf *from, struct chunk_pool *chunks)
+{
+    buf_init(to, chunks, BYTES_MAX);
+    (void)buf_move(to, from, SIZE_MAX);
+    buf_done(from);
+}
+
+void control_client_move(struct control_client *from, struct control_client *to, struct loop *loop,
+                         struct task *task)
+{
+    *to = *from;
+    buf_take_over(&to->in, &from->in, loop_chunks(loop));
+    buf_take_over(&to->out, &from->out, loop_chunks(loop));
+    *from = (struct control_client){ 0 };
+    to->s->owner = task;
+}
+
 void control_client_done(struct control_client *c)
 {
     if (c->s == NULL)

@@ -27,6 +27,10 @@ struct control_client {
 /* Takes the stream over, also on failure. `task` is woken by it. */
 int control_client_init(struct control_client *c, struct loop *loop, struct stream *s,
                         struct task *task) __attribute__((warn_unused_result));
+/* The same conversation, which must have begun, at another place and for another task; *from is
+ * zeroed. */
+void control_client_move(struct control_client *from, struct control_client *to, struct loop *loop,
+                         struct task *task);
 /* Queues registerConnection. */
 int control_client_register(struct control_client *c, const struct connection_identity *identity,
                             unsigned index, unsigned attempts, const struct addr *local)

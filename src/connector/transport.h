@@ -35,6 +35,7 @@ struct transport_ops {
     /* From now on the owner is told when nothing but the control stream is left. */
     void (*drain)(struct transport *);
     bool (*is_idle)(const struct transport *);
+    void (*set_owner)(struct transport *, struct task *owner); /* of an open one */
     /* Our address on the way to the edge. */
     void (*local)(const struct transport *, struct addr *ret);
     /* False where there is nothing to say. */

@@ -241,6 +241,12 @@ static bool is_idle(const struct transport *base)
     return stats.streams <= CONTROL_STREAMS;
 }
 
+static void set_owner(struct transport *base, struct task *owner)
+{
+    of(base)->owner = owner;
+    h2_conn_set_owner(of(base)->h2, owner);
+}
+
 static void local(const struct transport *base, struct addr *ret)
 {
     *ret = of(base)->local;
@@ -281,6 +287,7 @@ static const struct transport_ops H2 = {
     .serve = serve_all,
     .drain = drain,
     .is_idle = is_idle,
+    .set_owner = set_owner,
     .local = local,
     .stats = stats,
     .close = close_now,

@@ -70,6 +70,11 @@ static bool is_idle(const struct transport *base)
     return quic_conn_streams(of(base)->quic) <= CONTROL_STREAMS;
 }
 
+static void set_owner(struct transport *base, struct task *owner)
+{
+    quic_conn_set_owner(of(base)->quic, owner);
+}
+
 static void local(const struct transport *base, struct addr *ret)
 {
     quic_conn_local_addr(of(base)->quic, ret);
@@ -100,6 +105,7 @@ static const struct transport_ops QUIC = {
     .serve = serve_all,
     .drain = drain,
     .is_idle = is_idle,
+    .set_owner = set_owner,
     .local = local,
     .stats = stats,
     .close = close_now,
