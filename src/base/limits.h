@@ -45,8 +45,8 @@
     (128 * 1024 * 1024) /* arrived on one connection and not read: 256 visitors who stand still */
 #define QUIC_UNREAD_ALL_BYTES_MAX (1024 * 1024 * 1024) /* on all connections of one worker */
 #define QUIC_CONNS_MAX            65536                /* for one endpoint */
-#define QUIC_HANDSHAKES_MAX       4096  /* not yet complete: past it a Retry is demanded */
-#define QUIC_IDLE_MS              30000 /* six times what connectors announce */
+#define QUIC_HANDSHAKES_MAX       4096 /* not yet complete: past it a Retry is demanded */
+#define QUIC_IDLE_MS              120000 /* the reference's connectors announce five seconds, ours 100 */
 
 /* HTTP/2 */
 #define H2_STREAM_WINDOW_BYTES (256 * 1024) /* credit of a stream: what one slow reader holds */

@@ -10,10 +10,11 @@
 #include "tunnel/h2_server.h"
 
 #define SERVER_NAME     "h2.cftunnel.com"
-#define DIAL_NSEC       (10 * NSEC_PER_SEC) /* to the edge's request for the control stream */
-#define KEEPALIVE_NSEC  (5 * NSEC_PER_SEC)  /* of silence: then a PING */
-#define PONG_NSEC       (3 * NSEC_PER_SEC)  /* until the connection is given up */
-#define PROBE_NSEC      (15 * NSEC_PER_SEC) /* TCP's own, while there is no TLS yet */
+#define DIAL_NSEC       (10 * NSEC_PER_SEC)  /* to the edge's request for the control stream */
+#define KEEPALIVE_NSEC  (150 * NSEC_PER_SEC) /* of silence: then a PING; our edge comes before */
+#define ASK_NSEC        (2 * NSEC_PER_SEC)   /* likewise, when we said something */
+#define PONG_NSEC       (3 * NSEC_PER_SEC)   /* until the connection is given up */
+#define PROBE_NSEC      (15 * NSEC_PER_SEC)  /* TCP's own, while there is no TLS yet */
 #define CONTROL_STREAMS 1
 
 enum step { STEP_TCP, STEP_TLS, STEP_CONTROL, STEP_OPEN, STEP_CLOSED };
@@ -100,6 +101,7 @@ static int step_tls(struct transport_h2 *t)
         .abuse_burst = TUNNEL_H2_ABUSE_BURST,
         .abuse_rate = TUNNEL_H2_ABUSE_BURST,
         .keepalive = KEEPALIVE_NSEC,
+        .ask = ASK_NSEC,
         .pong = PONG_NSEC,
     };
     int r = h2_open(t->base.loop, &conf, t->under, &t->task, &t->h2);

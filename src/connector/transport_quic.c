@@ -4,6 +4,8 @@
 #include "connector/transport.h"
 
 #define SERVER_NAME     "quic.cftunnel.com"
+#define QUIET_NSEC      (45 * NSEC_PER_SEC) /* four such connections: less than 1 MB a day */
+#define GIVE_UP_NSEC    (5 * NSEC_PER_SEC)
 #define CONTROL_STREAMS 1 /* of a connection that serves nothing */
 
 struct transport_quic {
@@ -116,8 +118,10 @@ int transport_dial_quic(const struct transport_dial *d, struct transport **ret)
     const struct quic_conf conf = {
         .creds = d->quic,
         .alpn = "argotunnel",
-        .idle = 5 * NSEC_PER_SEC,
+        .idle = 100 * NSEC_PER_SEC,
         .keepalive = NSEC_PER_SEC,
+        .keepalive_quiet = QUIET_NSEC,
+        .give_up = GIVE_UP_NSEC,
         .streams_bidi = d->streams_max,
         .datagrams = true,
         .pmtud = true,

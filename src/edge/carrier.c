@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "tunnel/h2_words.h"
 
-#define KEEPALIVE_NSEC (5 * NSEC_PER_SEC)    /* of silence: then a PING */
+#define KEEPALIVE_NSEC (45 * NSEC_PER_SEC)   /* of silence: then a PING */
 #define PONG_NSEC      (5 * NSEC_PER_SEC)    /* until the connection is given up */
 #define ASK_NSEC       (100 * NSEC_PER_MSEC) /* without an answer to what we said: then a PING */
 #define PATIENCE_NSEC  (200 * NSEC_PER_MSEC)

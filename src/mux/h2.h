@@ -32,6 +32,7 @@ struct h2_conf {
     uint32_t abuse_rate;    /* points that are forgiven in a second; 0 = limits.h */
     nsec settings;  /* until the peer's SETTINGS and its acknowledgement of ours; 0 = 10 s */
     nsec keepalive; /* silence after which a PING asks for life; 0 = never */
+    nsec ask;       /* silence after something that we said: likewise; 0 = never */
     nsec pong;      /* from then to any sign of life; 0 = 10 s */
     nsec stall; /* a stream that its owner has let go moves nothing for so long: reset; 0 = limits.h
                  */
@@ -77,7 +78,7 @@ struct h2_stats {
     nsec rtt;                    /* of the last PING; 0 = none was answered */
     nsec heard_at;               /* when a byte last came */
     nsec pinged_at;              /* a PING that is not answered yet; 0 = none */
-    nsec said_at;                /* the first byte that was sent since heard_at; 0 = none */
+    nsec said_at;                /* the first of a message that was sent since heard_at; 0 = none */
     size_t streams, streams_max; /* open; what the peer lets us open at once */
     uint64_t bytes_in, bytes_out;
     uint64_t message_frames; /* of heads and bodies, that came */

@@ -295,8 +295,10 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
 static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct h2_conn *c = user;
-    bool is_end = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
-                  (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    bool is_message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+    bool is_end = is_message && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (is_message)
+        h2_note_said(c);
     struct h2_stream *s = is_end ? stream_of(ng, frame->hd.stream_id) : NULL;
     if (s != NULL)
         h2_stream_fin_sent(s);

@@ -76,6 +76,8 @@ struct h2_stream {
 
 /* h2_session.c: not from within a callback of nghttp2 */
 void h2_fail(struct h2_conn *c, int err, uint32_t code, const char *text);
+/* A part of a message went out: an answer of some kind is to be expected. */
+void h2_note_said(struct h2_conn *c);
 /* The peer made useless work. */
 void h2_abuse(struct h2_conn *c, unsigned points);
 

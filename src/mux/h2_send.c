@@ -78,8 +78,6 @@ static int write_pass(struct h2_conn *c)
             return 0;
         r = stream_write(c->under, &c->out);
         c->bytes_out += n - buf_len(&c->out);
-        if (c->said_at == 0)
-            c->said_at = loop_now(c->loop);
         c->is_out_full = r == ERR_AGAIN;
         if (r < 0)
             return r;

@@ -380,6 +380,22 @@ void h2_conn_ping(struct h2_conn *c)
     task_wake(&c->send);
 }
 
+static nsec next_ping(const struct h2_conn *c)
+{
+    nsec at = c->conf.keepalive > 0 ? c->heard_at + c->conf.keepalive : NSEC_NEVER;
+    nsec asked = c->conf.ask > 0 && c->said_at > 0 ? c->said_at + c->conf.ask : NSEC_NEVER;
+    return asked < at ? asked : at;
+}
+
+void h2_note_said(struct h2_conn *c)
+{
+    if (c->said_at != 0)
+        return;
+    c->said_at = loop_now(c->loop);
+    if (c->conf.ask > 0 && c->pinged_at == 0 && c->state != H2_CLOSED)
+        deadline_set(&c->alive, &c->task, next_ping(c));
+}
+
 static void run_alive(struct h2_conn *c)
 {
     nsec now = loop_now(c->loop);
@@ -388,10 +404,11 @@ static void run_alive(struct h2_conn *c)
         h2_fail(c, ERR_TIMEOUT, H2_NO_ERROR, "the peer gives no sign of life");
         return;
     }
-    if (c->conf.keepalive == 0)
+    nsec at = next_ping(c);
+    if (at == NSEC_NEVER)
         return;
-    if (now < c->heard_at + c->conf.keepalive) {
-        deadline_set(&c->alive, &c->task, c->heard_at + c->conf.keepalive);
+    if (now < at) {
+        deadline_set(&c->alive, &c->task, at);
         return;
     }
     c->pinged_at = is_silent ? c->pinged_at : 0;

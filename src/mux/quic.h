@@ -26,8 +26,12 @@ struct quic_conf {
     struct quic_creds *creds;
     const char *alpn; /* "argotunnel"; mandatory on both sides */
     nsec idle;        /* max_idle_timeout that we announce; 0 = QUIC_IDLE_MS */
-    nsec keepalive;   /* PING after this long without traffic; 0 = never */
-    nsec handshake;   /* bound of the whole handshake; 0 = 5 s */
+    nsec keepalive;   /* PING after this long in which nothing was sent; 0 = never */
+    nsec
+        keepalive_quiet; /* likewise, when no stream has moved for ten seconds; 0 = no difference */
+    nsec give_up;   /* the end, when nothing has come for so long since something was sent that asks
+                       for an acknowledgement; 0 = the idle timeout alone */
+    nsec handshake; /* bound of the whole handshake; 0 = 5 s */
     uint64_t stream_window, stream_window_max; /* bytes; 0 = limits.h. Auto-tuned between the two */
     uint64_t conn_window, conn_window_max;
     uint64_t unread_max;   /* bytes that arrived and nobody has read, of all streams; past it the

@@ -120,14 +120,14 @@ static int on_handshake_completed(ngtcp2_conn *ng, void *user)
 {
     struct quic_conn *c = user;
     gnutls_datum_t alpn;
+    (void)ng;
     if (gnutls_alpn_get_selected_protocol(c->tls, &alpn) != 0)
         return NGTCP2_ERR_CALLBACK_FAILURE;
     if (!c->is_handshake_done)
         c->e->handshake_count--;
     c->is_handshake_done = true;
     c->state = QUIC_OPEN;
-    if (c->conf.keepalive > 0)
-        ngtcp2_conn_set_keep_alive_timeout(ng, c->conf.keepalive);
+    quic_note_traffic(c);
     if (c->e->is_server) {
         list_push_back(&c->e->acceptable, &c->acceptable);
         task_wake(c->e->owner);

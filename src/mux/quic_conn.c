@@ -351,37 +351,6 @@ void quic_conn_local_addr(const struct quic_conn *c, struct addr *ret)
     path_addrs(c, ret, &remote);
 }
 
-/* The library pings when nothing was sent for so long; the usual time is back with the next packet
- * that comes. */
-void quic_conn_ping(struct quic_conn *c)
-{
-    if (c->state != QUIC_OPEN || c->unacked_since != 0)
-        return;
-    c->is_pinging = true;
-    ngtcp2_conn_set_keep_alive_timeout(c->ng, NSEC_PER_MSEC);
-    task_wake(&c->send);
-}
-
-/* Whatever comes is a sign of life. */
-void quic_note_heard(struct quic_conn *c)
-{
-    if (c->is_pinging)
-        ngtcp2_conn_set_keep_alive_timeout(c->ng, c->conf.keepalive);
-    c->is_pinging = false;
-    c->unacked_since = 0;
-    quic_note_sent(c);
-}
-
-void quic_note_sent(struct quic_conn *c)
-{
-    ngtcp2_conn_info info;
-    if (c->unacked_since != 0)
-        return;
-    ngtcp2_conn_get_conn_info(c->ng, &info);
-    if (info.bytes_in_flight > 0)
-        c->unacked_since = loop_now(c->e->loop);
-}
-
 void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret)
 {
     ngtcp2_conn_info info;

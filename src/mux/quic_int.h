@@ -79,8 +79,9 @@ struct quic_conn {
     size_t close_bytes, close_answers;
     struct list datagrams_in, datagrams_out;
     size_t datagrams_in_count, datagrams_out_count;
-    bool is_pinging;
     nsec unacked_since; /* see struct quic_stats */
+    nsec keepalive;     /* in force */
+    nsec traffic_at;    /* a stream moved */
     bool is_released, is_handshake_done;
     uint64_t bytes_sent, bytes_received;
     uint64_t unread; /* bytes in its streams' `in` */
@@ -138,9 +139,13 @@ void quic_conn_fail(struct quic_conn *c, int ng_error);
 void quic_conn_ended(struct quic_conn *c, const struct quic_why *why);
 int quic_conn_accept_new(struct quic_endpoint *e, const struct udp_packet *p);
 void quic_callbacks(ngtcp2_callbacks *cb, bool is_server);
+void quic_path(ngtcp2_path *path, const struct addr *local, const struct addr *remote);
+
+/* quic_alive.c */
+void quic_note_traffic(struct quic_conn *c);
 void quic_note_heard(struct quic_conn *c);
 void quic_note_sent(struct quic_conn *c);
-void quic_path(ngtcp2_path *path, const struct addr *local, const struct addr *remote);
+nsec quic_gives_up_at(const struct quic_conn *c); /* or NSEC_NEVER */
 
 /* quic_send.c */
 void quic_send_run(struct task *t);

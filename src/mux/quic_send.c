@@ -32,7 +32,8 @@ static nsec gather_until(const struct quic_conn *c)
 void quic_arm(struct quic_conn *c)
 {
     ngtcp2_tstamp at = ngtcp2_conn_get_expiry(c->ng);
-    nsec soon = gather_until(c);
+    nsec soon = gather_until(c), end = quic_gives_up_at(c);
+    at = at < end ? at : end;
     /* With something to send the expiry may be the pacer's. */
     bool may_wait = c->is_handshake_done && list_is_empty(&c->sendable);
     if (at == UINT64_MAX)
@@ -140,6 +141,7 @@ static int took(struct quic_stream *s, size_t n, bool had_fin)
 {
     if (buf_move(&s->unacked, &s->unsent, n) < n)
         return NGTCP2_ERR_NOMEM;
+    quic_note_traffic(s->conn);
     if (had_fin && buf_is_empty(&s->unsent))
         s->is_fin_sent = true;
     list_remove(&s->sendable);
@@ -324,6 +326,10 @@ void quic_send_run(struct task *t)
         return;
     }
     nsec now = loop_now(c->e->loop);
+    if (now >= quic_gives_up_at(c)) {
+        quic_conn_fail(c, NGTCP2_ERR_IDLE_CLOSE);
+        return;
+    }
     if (ngtcp2_conn_get_expiry(c->ng) <= now) {
         int r = ngtcp2_conn_handle_expiry(c->ng, now);
         if (r != 0) {

@@ -57,6 +57,7 @@ int quic_stream_take(struct quic_stream *s, struct slice data)
 {
     int r = buf_put(&s->in, data);
     if (r == 0 && s->conn != NULL) {
+        quic_note_traffic(s->conn);
         s->conn->unread += data.n;
         s->conn->e->unread += data.n;
     }
