@@ -286,7 +286,7 @@ static void relay(struct ws_flow *f)
         }
         up = pump_up(f);
         if (up == ERR_NOMEM) { /* ours: what the origin got of it must not look complete */
-            fail(f, up, HOP_CONNECTOR, err_text(up));
+            fail(f, failure_of_err(up, HOP_CONNECTOR), up, err_text(up));
             return;
         }
         if (f->up_closed && (f->up_finished || (up < 0 && up != ERR_AGAIN))) {

@@ -1,0 +1,61 @@
+/* Signs of life: PINGs, often while there is traffic and seldom while there is none, and the end of
+ * a connection whose peer owes an acknowledgement for too long. */
+#include "mux/quic_int.h"
+
+#define QUIET_NSEC (10 * NSEC_PER_SEC) /* without traffic: then there is time */
+
+static void keep_alive(struct quic_conn *c, nsec every)
+{
+    if (c->keepalive == every)
+        return;
+    c->keepalive = every;
+    ngtcp2_conn_set_keep_alive_timeout(c->ng, every);
+}
+
+void quic_note_traffic(struct quic_conn *c)
+{
+    c->traffic_at = loop_now(c->e->loop);
+    if (c->conf.keepalive > 0)
+        keep_alive(c, c->conf.keepalive);
+}
+
+/* The library pings when nothing was sent for so long; the usual time is back with the next packet
+ * that comes. */
+void quic_conn_ping(struct quic_conn *c)
+{
+    if (c->state != QUIC_OPEN || c->unacked_since != 0)
+        return;
+    keep_alive(c, NSEC_PER_MSEC);
+    task_wake(&c->send);
+}
+
+static nsec usual(const struct quic_conn *c)
+{
+    bool is_quiet = loop_now(c->e->loop) - c->traffic_at > QUIET_NSEC;
+    return is_quiet && c->conf.keepalive_quiet > 0 ? c->conf.keepalive_quiet : c->conf.keepalive;
+}
+
+/* Whatever comes is a sign of life. */
+void quic_note_heard(struct quic_conn *c)
+{
+    if (c->state == QUIC_OPEN)
+        keep_alive(c, usual(c));
+    c->unacked_since = 0;
+    quic_note_sent(c);
+}
+
+void quic_note_sent(struct quic_conn *c)
+{
+    ngtcp2_conn_info info;
+    if (c->unacked_since != 0)
+        return;
+    ngtcp2_conn_get_conn_info(c->ng, &info);
+    if (info.bytes_in_flight > 0)
+        c->unacked_since = loop_now(c->e->loop);
+}
+
+nsec quic_gives_up_at(const struct quic_conn *c)
+{
+    bool may = c->conf.give_up > 0 && c->unacked_since > 0 && c->state == QUIC_OPEN;
+    return may ? c->unacked_since + c->conf.give_up : NSEC_NEVER;
+}
