@@ -16,6 +16,7 @@
 #include "codec/uri.h"
 #include "connector/connector.h"
 #include "connector/local_config.h"
+#include "connector/origin_proxy.h"
 #include "crypto/keyfile.h"
 #include "crypto/random.h"
 #include "http/fields.h"
@@ -37,7 +38,8 @@ struct run {
     const char *features[24];
     const char *tags[2 * TAGS_MAX + 1];
     bool is_draining, was_ready;
-    unsigned ready; /* connections, when it was looked last */
+    unsigned ready;                 /* connections, when it was looked last */
+    struct origin_proxies *proxies; /* on the way to the edge */
 };
 
 /* ---- the edge's addresses ---- */
@@ -134,6 +136,22 @@ static int take_trust(struct run *r, const struct credential *cred)
         e = quic_creds_client(c->ca_pem, &r->conf.quic, &c->fault);
     }
     return e == 0 ? tls_creds_client(&tls, &r->conf.tls, &c->fault) : e;
+}
+
+/* What the environment names on the way to the edge. Such a proxy is the network's, not the edge's:
+ * the system says whom to believe, and --cacert. */
+static int take_proxies(struct run *r)
+{
+    struct cli *c = r->cli;
+    const struct tls_client_opts tls = { .verify = true,
+                                         .system_roots = true,
+                                         .ca_pem = c->ca_pem };
+    int e = edge_proxies_from_environment(&r->proxies);
+    if (e < 0)
+        return fault_set(&c->fault, e, "out of memory");
+    r->conf.proxies = r->proxies;
+    return edge_proxies_need_tls(r->proxies) ? tls_creds_client(&tls, &r->conf.proxy_tls, &c->fault)
+                                             : 0;
 }
 
 int cli_protocol(struct cli *c, enum protocol *ret)
@@ -345,6 +363,8 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e == 0)
         e = take_trust(r, cred);
     if (e == 0)
+        e = take_proxies(r);
+    if (e == 0)
         e = take_identity(r, cred);
     if (e == 0 && c->o.edge_bind[0] != 0 &&
         addr_parse_ip(slice_str(c->o.edge_bind), 0, &r->conf.bind) < 0)
@@ -407,6 +427,8 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     line_writer_close(r->conf.access_log.writer);
     quic_creds_unref(r->conf.quic);
     tls_creds_unref(r->conf.tls);
+    tls_creds_unref(r->conf.proxy_tls);
+    origin_proxies_free(r->proxies);
     if (r->loop != NULL) {
         watch_close(r->signals);
         task_done(&r->task);

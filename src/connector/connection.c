@@ -180,6 +180,8 @@ static struct transport_dial dial_of(struct connection *c, const struct addr *bi
         .streams_max = c->conf.streams_max,
         .quic = c->conf.quic,
         .tls = c->conf.tls,
+        .proxies = c->conf.proxies,
+        .proxy_tls = c->conf.proxy_tls,
     };
 }
 

@@ -28,10 +28,12 @@ struct connection_conf {
     const struct connection_identity *identity;
     unsigned index;
     enum protocol protocol;
-    nsec quic_retry; /* after a fallback; 0 = 10 s */
-    struct quic_creds *quic;         /* borrowed */
-    struct tls_creds *tls;           /* borrowed */
-    struct edge_set *edges;          /* where to dial; borrowed */
+    nsec quic_retry;                      /* after a fallback; 0 = 10 s */
+    struct quic_creds *quic;              /* borrowed */
+    struct tls_creds *tls;                /* borrowed */
+    const struct origin_proxies *proxies; /* towards the edge; borrowed, or NULL */
+    struct tls_creds *proxy_tls;          /* borrowed */
+    struct edge_set *edges;               /* where to dial; borrowed */
     const char *local_configuration; /* JSON for the edge, told by index 0; borrowed; or NULL */
     const struct addr *bind;         /* local address, or NULL */
     struct serve *serve;             /* what answers the edge's streams, on the same loop */

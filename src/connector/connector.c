@@ -67,6 +67,8 @@ static void start_connection(struct connector_worker *w, unsigned index)
         .quic_retry = c->conf.quic_retry,
         .quic = c->conf.quic,
         .tls = c->conf.tls,
+        .proxies = c->conf.proxies,
+        .proxy_tls = c->conf.proxy_tls,
         .edges = &c->edges,
         .bind = c->conf.bind.size > 0 ? &c->conf.bind : NULL,
         .local_configuration = c->conf.local_configuration,
@@ -352,6 +354,8 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
         conf->connections < conf->edges.count ? conf->connections : (unsigned)conf->edges.count;
     (void)quic_creds_ref(conf->quic);
     (void)tls_creds_ref(conf->tls);
+    if (conf->proxy_tls != NULL)
+        (void)tls_creds_ref(conf->proxy_tls);
     configuration_init(&c->configuration, conf->ingress, &conf->warp);
     c->configuration.max_flows = conf->max_flows;
     c->configuration.is_local_only = conf->is_local_only;
@@ -416,6 +420,7 @@ void connector_stop(struct connector *c)
     loop_turn(c->loop, 0); /* the last news are taken while there is somebody to take them */
     quic_creds_unref(c->conf.quic);
     tls_creds_unref(c->conf.tls);
+    tls_creds_unref(c->conf.proxy_tls);
     configuration_done(&c->configuration);
     origin_proxies_free(c->proxies);
     edge_set_done(&c->edges);

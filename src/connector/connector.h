@@ -11,9 +11,11 @@ struct connector_conf {
     unsigned connections; /* 1 … TUNNEL_CONNECTIONS_MAX; cut to the number of addresses */
     struct connection_identity identity; /* its texts are borrowed while the connector lives */
     enum protocol protocol;
-    nsec quic_retry; /* as in connection.h */
-    struct quic_creds *quic; /* counted */
-    struct tls_creds *tls;   /* counted */
+    nsec quic_retry;                      /* as in connection.h */
+    struct quic_creds *quic;              /* counted */
+    struct tls_creds *tls;                /* counted */
+    const struct origin_proxies *proxies; /* on the way to the edge, or NULL; borrowed */
+    struct tls_creds *proxy_tls;          /* counted; or NULL when none of them is over TLS */
     struct edge_list edges;
     struct addr bind;                /* size 0 = any */
     struct ingress *ingress;         /* counted */

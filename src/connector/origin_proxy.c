@@ -41,9 +41,12 @@ static int authorize(struct origin_proxies *p, struct slice userinfo, struct ori
     if (plain == NULL)
         return ERR_NOMEM;
     if (uri_unescape(userinfo, plain, &n) < 0) {
-        proxy->is_usable = false;
+        proxy->scheme = PROXY_OTHER;
         return 0;
     }
+    size_t colon = slice_find(slice_of(plain, n), ':');
+    proxy->user = slice_sub(slice_of(plain, n), 0, colon);
+    proxy->password = slice_sub(slice_of(plain, n), colon + 1, SIZE_MAX);
     if (slice_find(userinfo, ':') == userinfo.n)
         plain[n++] = ':';
     char *coded = arena_alloc(&p->arena, 6 + BASE64_BYTES(n));
@@ -55,7 +58,18 @@ static int authorize(struct origin_proxies *p, struct slice userinfo, struct ori
     return 0;
 }
 
-/* "http://[user[:password]@]host[:port]"; the scheme may be missing. */
+static enum proxy_scheme scheme_of(struct slice scheme)
+{
+    if (slice_eq_nocase(scheme, SLICE("http")))
+        return PROXY_HTTP;
+    if (slice_eq_nocase(scheme, SLICE("https")))
+        return PROXY_HTTPS;
+    bool is_socks =
+        slice_eq_nocase(scheme, SLICE("socks5")) || slice_eq_nocase(scheme, SLICE("socks5h"));
+    return is_socks ? PROXY_SOCKS5 : PROXY_OTHER;
+}
+
+/* "scheme://[user[:password]@]host[:port]"; the scheme may be missing. */
 static int read_proxy(struct origin_proxies *p, const char *text, struct origin_proxy **ret)
 {
     struct uri u;
@@ -77,9 +91,14 @@ static int read_proxy(struct origin_proxies *p, const char *text, struct origin_
         return ERR_NOMEM;
     proxy->text = slice_str(shown);
     proxy->host = u.at.host;
-    proxy->port = u.at.has_port ? u.at.port : 80;
-    proxy->is_usable = slice_eq_nocase(u.scheme, SLICE("http"));
-    return u.has_userinfo ? authorize(p, u.userinfo, proxy) : 0;
+    proxy->scheme = scheme_of(u.scheme);
+    static const uint16_t PORTS[] = {
+        [PROXY_OTHER] = 80, [PROXY_HTTP] = 80, [PROXY_HTTPS] = 443, [PROXY_SOCKS5] = 1080
+    };
+    proxy->port = u.at.has_port ? u.at.port : PORTS[proxy->scheme];
+    int r = u.has_userinfo ? authorize(p, u.userinfo, proxy) : 0;
+    proxy->is_usable = proxy->scheme == PROXY_HTTP;
+    return r;
 }
 
 /* ---- what is asked directly ---- */
@@ -155,6 +174,19 @@ int origin_proxies_from_environment(struct origin_proxies **ret)
     return origin_proxies_new(of_environment("HTTP_PROXY", "http_proxy"),
                               of_environment("HTTPS_PROXY", "https_proxy"),
                               of_environment("NO_PROXY", "no_proxy"), ret);
+}
+
+int edge_proxies_from_environment(struct origin_proxies **ret)
+{
+    const char *proxy = of_environment("HTTPS_PROXY", "https_proxy");
+    if (proxy == NULL || proxy[0] == 0)
+        proxy = of_environment("ALL_PROXY", "all_proxy");
+    return origin_proxies_new(NULL, proxy, of_environment("NO_PROXY", "no_proxy"), ret);
+}
+
+bool edge_proxies_need_tls(const struct origin_proxies *p)
+{
+    return p->https != NULL && p->https->scheme == PROXY_HTTPS;
 }
 
 void origin_proxies_free(struct origin_proxies *p)

@@ -1,17 +1,22 @@
 #pragma once
-/* The HTTP proxies of the connector's environment, through which it asks its origins: HTTP_PROXY
- * for http, HTTPS_PROXY for https, NO_PROXY for what is asked directly; also in small letters. As
- * the reference has it, localhost and loopback addresses are always asked directly, and so are unix
- * sockets and streams of bytes. Immutable once made. Any thread. */
+/* The proxies of the connector's environment. Origins are asked through HTTP_PROXY for http,
+ * HTTPS_PROXY for https; the edge is reached through HTTPS_PROXY or else ALL_PROXY, over HTTP/2;
+ * NO_PROXY is what is asked directly; all also in small letters. As the reference has it, localhost
+ * and loopback addresses are always asked directly, and so are unix sockets and streams of bytes.
+ * Immutable once made. Any thread. */
 #include "base/arena.h"
 #include "base/fault.h"
 
+enum proxy_scheme { PROXY_OTHER, PROXY_HTTP, PROXY_HTTPS, PROXY_SOCKS5 };
+
 struct origin_proxy {
-    struct slice text; /* for people: without a password */
-    struct slice host; /* without brackets */
+    enum proxy_scheme scheme; /* OTHER: not understood */
+    struct slice text;        /* for people: without a password */
+    struct slice host;        /* without brackets */
     uint16_t port;
-    struct slice authorization; /* the value of Proxy-Authorization; or empty */
-    bool is_usable;             /* of the scheme http, and understood */
+    struct slice authorization;  /* the value of Proxy-Authorization; or empty */
+    struct slice user, password; /* decoded; for socks5 */
+    bool is_usable;              /* for origins: of the scheme http, and understood */
 };
 
 struct origin_proxies;
@@ -21,6 +26,10 @@ int origin_proxies_new(const char *http, const char *https, const char *no_proxy
                        struct origin_proxies **ret) __attribute__((warn_unused_result));
 int origin_proxies_from_environment(struct origin_proxies **ret)
     __attribute__((warn_unused_result));
+/* That through which the edge is reached: give them `true`. */
+int edge_proxies_from_environment(struct origin_proxies **ret) __attribute__((warn_unused_result));
+/* Whether it is one over TLS, whose certificate must be verified. */
+bool edge_proxies_need_tls(const struct origin_proxies *p);
 void origin_proxies_free(struct origin_proxies *p); /* NULL is accepted */
 /* The proxy for an origin; NULL: it is asked directly. One that is not usable must not be passed
  * by: the request fails. */

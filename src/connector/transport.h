@@ -54,8 +54,10 @@ struct transport_dial {
     struct addr edge;
     const struct addr *bind; /* or NULL: any */
     uint64_t streams_max;
-    struct quic_creds *quic; /* borrowed for the call */
-    struct tls_creds *tls;   /* likewise */
+    struct quic_creds *quic;              /* borrowed for the call */
+    struct tls_creds *tls;                /* likewise */
+    const struct origin_proxies *proxies; /* for HTTP/2: the environment's, or NULL; borrowed */
+    struct tls_creds *proxy_tls;          /* what a proxy over TLS is verified by; borrowed */
 };
 
 /* Starts to dial. */

@@ -4,8 +4,8 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "connector/config_request.h"
+#include "connector/edge_dial.h"
 #include "connector/transport.h"
-#include "net/dial.h"
 #include "net/tls.h"
 #include "tunnel/h2_server.h"
 
@@ -14,7 +14,6 @@
 #define KEEPALIVE_NSEC  (150 * NSEC_PER_SEC) /* of silence: then a PING; our edge comes before */
 #define ASK_NSEC        (2 * NSEC_PER_SEC)   /* likewise, when we said something */
 #define PONG_NSEC       (3 * NSEC_PER_SEC)   /* until the connection is given up */
-#define PROBE_NSEC      (15 * NSEC_PER_SEC)  /* TCP's own, while there is no TLS yet */
 #define CONTROL_STREAMS 1
 
 enum step { STEP_TCP, STEP_TLS, STEP_CONTROL, STEP_OPEN, STEP_CLOSED };
@@ -25,10 +24,9 @@ struct transport_h2 {
     struct task *owner;
     struct deadline deadline;
     enum step step;
-    struct dial dial;
+    struct edge_dial dial;
     struct stream *under; /* TCP, then TLS */
     struct tls_creds *tls;
-    struct addr local;
     struct h2_conn *h2;
     struct h2_stream *control;
     bool is_control_taken;
@@ -47,7 +45,8 @@ static void fail(struct transport_h2 *t, int err, const char *what, const char *
 {
     t->step = STEP_CLOSED;
     t->err = err;
-    (void)snprintf(t->text, sizeof t->text, "%s: %s", what, why);
+    (void)snprintf(t->text, sizeof t->text, "%s%s%s", what != NULL ? what : "",
+                   what != NULL ? ": " : "", why);
     deadline_clear(&t->deadline);
     task_wake(t->owner);
 }
@@ -56,14 +55,13 @@ static void fail(struct transport_h2 *t, int err, const char *what, const char *
 
 static int step_tcp(struct transport_h2 *t)
 {
-    int r = dial_run(&t->dial, &t->under);
+    int r = edge_dial_run(&t->dial, &t->under);
     if (r == ERR_AGAIN)
         return r;
     if (r < 0) {
-        fail(t, r, "TCP", err_text(r));
+        fail(t, r, NULL, t->dial.text);
         return r;
     }
-    tcp_local_addr(t->under, &t->local);
     t->step = STEP_TLS;
     return 0;
 }
@@ -251,7 +249,7 @@ static void set_owner(struct transport *base, struct task *owner)
 
 static void local(const struct transport *base, struct addr *ret)
 {
-    *ret = of(base)->local;
+    *ret = of(base)->dial.local;
 }
 
 static bool stats(const struct transport *base, struct quic_stats *ret)
@@ -269,7 +267,7 @@ static void reap(struct reaper *r)
 static void close_now(struct transport *base)
 {
     struct transport_h2 *t = of(base);
-    dial_done(&t->dial);
+    edge_dial_done(&t->dial);
     deadline_clear(&t->deadline);
     task_done(&t->task);
     if (t->control != NULL && !t->is_control_taken)
@@ -297,7 +295,9 @@ static const struct transport_ops H2 = {
 
 int transport_dial_h2(const struct transport_dial *d, struct transport **ret)
 {
-    const struct dial_opts opts = { .keepalive = PROBE_NSEC };
+    char ip[ADDR_TEXT_BYTES];
+    const struct origin_proxy *proxy = origin_proxy_for(
+        d->proxies, true, slice_str(addr_ip_text(&d->edge, ip)), addr_port(&d->edge));
     struct transport_h2 *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ERR_NOMEM;
@@ -306,8 +306,10 @@ int transport_dial_h2(const struct transport_dial *d, struct transport **ret)
     t->streams_max = d->streams_max;
     t->tls = tls_creds_ref(d->tls);
     task_init(&t->task, d->loop, run);
-    dial_init(&t->dial, d->loop, &d->edge, 1, &opts, &t->task);
     deadline_set(&t->deadline, &t->task, loop_now_fresh(d->loop) + DIAL_NSEC);
+    int r = edge_dial_start(&t->dial, d->loop, &d->edge, proxy, d->proxy_tls, &t->task);
+    if (r < 0)
+        fail(t, r, NULL, t->dial.text);
     task_wake(&t->task);
     *ret = &t->base;
     return 0;
