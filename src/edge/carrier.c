@@ -9,6 +9,7 @@
 #define KEEPALIVE_NSEC (45 * NSEC_PER_SEC)   /* of silence: then a PING */
 #define PONG_NSEC      (5 * NSEC_PER_SEC)    /* until the connection is given up */
 #define ASK_NSEC       (100 * NSEC_PER_MSEC) /* without an answer to what we said: then a PING */
+#define REFUSED_NSEC   (NSEC_PER_SEC / 2)    /* when its machine says that nobody listens there */
 #define PATIENCE_NSEC  (200 * NSEC_PER_MSEC)
 #define GIVE_UP_NSEC   (3 * NSEC_PER_SEC) /* of QUIC, whose packets are acknowledged one by one */
 
@@ -153,8 +154,8 @@ static struct carrier_health quic_health(const struct carrier *c, nsec now)
     return (struct carrier_health){
         .is_owed = s.unacked_since > 0,
         .silent_for = s.unacked_since > 0 && now > s.unacked_since ? now - s.unacked_since : 0,
-        .patience = longer(2 * s.pto, PATIENCE_NSEC),
-        .give_up = longer(6 * s.pto, GIVE_UP_NSEC),
+        .patience = s.is_refused ? 0 : longer(2 * s.pto, PATIENCE_NSEC),
+        .give_up = s.is_refused ? REFUSED_NSEC : longer(6 * s.pto, GIVE_UP_NSEC),
         .written = s.bytes_sent,
     };
 }

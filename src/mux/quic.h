@@ -129,6 +129,7 @@ struct quic_stats {
     size_t streams;     /* open now */
     nsec unacked_since; /* nothing has come since this was sent and asks for an acknowledgement; 0 =
                            nothing is owed */
+    bool is_refused;    /* the peer's machine says that nobody listens there (ICMP), since then */
     nsec pto;           /* probe timeout (RFC 9002 §6.2.1), without its backing off */
 };
 void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret);

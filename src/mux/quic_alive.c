@@ -2,7 +2,8 @@
  * a connection whose peer owes an acknowledgement for too long. */
 #include "mux/quic_int.h"
 
-#define QUIET_NSEC (10 * NSEC_PER_SEC) /* without traffic: then there is time */
+#define REFUSED_NSEC (NSEC_PER_SEC / 2)  /* without a word to the contrary */
+#define QUIET_NSEC   (10 * NSEC_PER_SEC) /* without traffic: then there is time */
 
 static void keep_alive(struct quic_conn *c, nsec every)
 {
@@ -41,6 +42,7 @@ void quic_note_heard(struct quic_conn *c)
     if (c->state == QUIC_OPEN)
         keep_alive(c, usual(c));
     c->unacked_since = 0;
+    c->is_refused = false;
     quic_note_sent(c);
 }
 
@@ -54,8 +56,17 @@ void quic_note_sent(struct quic_conn *c)
         c->unacked_since = loop_now(c->e->loop);
 }
 
+/* The peer's machine says that nobody listens there any more. */
+void quic_note_refused(struct quic_conn *c)
+{
+    c->is_refused = true;
+    task_wake(&c->send);
+}
+
 nsec quic_gives_up_at(const struct quic_conn *c)
 {
-    bool may = c->conf.give_up > 0 && c->unacked_since > 0 && c->state == QUIC_OPEN;
-    return may ? c->unacked_since + c->conf.give_up : NSEC_NEVER;
+    if (c->conf.give_up == 0 || c->unacked_since == 0 || c->state != QUIC_OPEN)
+        return NSEC_NEVER;
+    bool is_sooner = c->is_refused && c->conf.give_up > REFUSED_NSEC;
+    return c->unacked_since + (is_sooner ? REFUSED_NSEC : c->conf.give_up);
 }

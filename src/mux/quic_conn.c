@@ -366,6 +366,7 @@ void quic_conn_stats(const struct quic_conn *c, struct quic_stats *ret)
         .mtu = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ng),
         .streams = c->stream_count,
         .unacked_since = c->unacked_since,
+        .is_refused = c->is_refused,
         .pto = info.smoothed_rtt +
                (4 * info.rttvar > NSEC_PER_MSEC ? 4 * info.rttvar : NSEC_PER_MSEC) +
                PEER_ACK_DELAY_NSEC,

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "mux/quic_int.h"
 
+#define ERRORS_A_STEP   4 /* each is looked for among all connections */
 #define PACKETS_A_STEP  64
 #define STEPS_A_TURN    16
 #define RESETS_A_SECOND 1000
@@ -193,24 +194,32 @@ static void feed(struct quic_endpoint *e, const struct udp_packet *p, bool may_p
 
 /* ---- the socket ---- */
 
+/* Anybody on the way can say so: it ends a handshake, of which nothing is lost, and makes an open
+ * connection doubtful. */
+static void note_refused(struct quic_endpoint *e, const struct addr *to)
+{
+    list_each(it, &e->conns)
+    {
+        struct quic_conn *c = container_of(it, struct quic_conn, node);
+        struct addr peer;
+        if (c->state == QUIC_HANDSHAKE && !e->is_server) {
+            struct quic_why why = { .err = ERR_REFUSED, .text = "nobody listens at this address" };
+            quic_conn_ended(c, &why);
+        } else if (c->state == QUIC_OPEN) {
+            quic_conn_peer_addr(c, &peer);
+            if (addr_eq(&peer, to))
+                quic_note_refused(c);
+        }
+    }
+}
+
 static void take_errors(struct quic_endpoint *e)
 {
     struct addr to;
     int error;
-    for (unsigned i = 0; i < PACKETS_A_STEP && udp_take_error(e->udp, &to, &error) == 0; i++) {
-        if (e->is_server || error != ECONNREFUSED)
-            continue; /* a server's clients change their ports; its connections time out by
-                         themselves */
-        list_each(it, &e->conns)
-        {
-            struct quic_conn *c = container_of(it, struct quic_conn, node);
-            if (c->state == QUIC_HANDSHAKE) {
-                struct quic_why why = { .err = ERR_REFUSED,
-                                        .text = "nobody listens at this address" };
-                quic_conn_ended(c, &why);
-            }
-        }
-    }
+    for (unsigned i = 0; i < ERRORS_A_STEP && udp_take_error(e->udp, &to, &error) == 0; i++)
+        if (error == ECONNREFUSED)
+            note_refused(e, &to);
 }
 
 static void endpoint_run(struct task *t)

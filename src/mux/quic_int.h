@@ -80,6 +80,7 @@ struct quic_conn {
     struct list datagrams_in, datagrams_out;
     size_t datagrams_in_count, datagrams_out_count;
     nsec unacked_since; /* see struct quic_stats */
+    bool is_refused;    /* said by the peer's machine, since anything was heard */
     nsec keepalive;     /* in force */
     nsec traffic_at;    /* a stream moved */
     bool is_released, is_handshake_done;
@@ -145,6 +146,7 @@ void quic_path(ngtcp2_path *path, const struct addr *local, const struct addr *r
 void quic_note_traffic(struct quic_conn *c);
 void quic_note_heard(struct quic_conn *c);
 void quic_note_sent(struct quic_conn *c);
+void quic_note_refused(struct quic_conn *c);
 nsec quic_gives_up_at(const struct quic_conn *c); /* or NSEC_NEVER */
 
 /* quic_send.c */
