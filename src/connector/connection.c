@@ -17,6 +17,8 @@
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
 #define LINGER_NSEC                                                                                \
     (NSEC_PER_SEC / 4) /* requests that were on their way when the edge heard of the end */
+#define RECENT_NSEC          (60 * NSEC_PER_SEC) /* after a loss */
+#define RECENT_WINDOW_NSEC   (2 * NSEC_PER_SEC)
 #define PROBE_NSEC           (10 * NSEC_PER_SEC) /* over HTTP/2: then QUIC is tried again; doubles */
 #define PROBE_NSEC_MAX       (600 * NSEC_PER_SEC)
 #define STEADY_NSEC          (60 * NSEC_PER_SEC) /* QUIC that lives so long is good */
@@ -45,8 +47,9 @@ struct connection {
     struct transport *transport; /* that serves */
     struct transport *probe;     /* QUIC, tried while HTTP/2 serves */
     struct deadline probe_at;
-    nsec probe_wait, served_at;
-    unsigned losses; /* of QUIC that did not live long, in a row */
+    nsec probe_wait, served_at; /* served_at: 0 = it does not */
+    nsec lost_at;               /* since when; 0 = never served */
+    unsigned losses;            /* of QUIC that did not live long, in a row */
     bool is_returning, has_fallen_back;
     struct leaver *leaver; /* HTTP/2, since QUIC is back */
     struct control_client control;
@@ -278,7 +281,6 @@ static void note_loss(struct connection *c)
     c->probe_wait = !is_soon                             ? PROBE_NSEC
                     : c->probe_wait < PROBE_NSEC_MAX / 2 ? 2 * c->probe_wait
                                                          : PROBE_NSEC_MAX;
-    c->served_at = 0;
 }
 
 static void serve(struct connection *c)
@@ -301,16 +303,25 @@ static void serve(struct connection *c)
 /* Full jitter over a window that doubles with each failure (docs/protocol.md §11). */
 static void back_off(struct connection *c)
 {
+    bool was_serving = c->served_at != 0;
     note_loss(c);
+    c->served_at = 0;
     unwind(c);
     unsigned cap = c->conf.retries < BACKOFF_EXPONENT_MAX ? c->conf.retries : BACKOFF_EXPONENT_MAX;
     c->attempts++;
     unsigned exponent = c->attempts < cap ? c->attempts : cap;
-    nsec wait = rng_below(loop_rng(c->loop), NSEC_PER_SEC << exponent);
-    if (c->attempts == 1)
-        wait /= 8; /* most losses are short: the first try comes soon, though not at the same moment
-                      everywhere */
-    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + wait);
+    nsec now = loop_now_fresh(c->loop), window = (nsec)NSEC_PER_SEC << exponent;
+    if (was_serving)
+        c->lost_at = now;
+    /* An edge that is being restarted is back soon, and so are we; its connectors all lost it at
+     * the same moment, and should not all come at the same moment. */
+    bool is_recent = c->lost_at > 0 && now - c->lost_at < RECENT_NSEC;
+    if (is_recent && window > RECENT_WINDOW_NSEC)
+        window = RECENT_WINDOW_NSEC;
+    if (was_serving && c->conf.index == 0)
+        window /= 8; /* one of them soon: most losses are short */
+    nsec wait = rng_below(loop_rng(c->loop), window);
+    deadline_set(&c->deadline, &c->task, now + wait);
     tell(c, c->why, wait);
     /* A refusal or a loss says nothing against the address; a dial that failed does (§2.3). */
     if (!c->was_open)
