@@ -38,6 +38,7 @@ struct connector {
     struct origin_proxies *proxies;
     struct seen seen;
     struct configuration configuration;
+    bool is_explained; /* that nothing works */
     bool are_others_started, is_draining, is_stopped;
 };
 
@@ -132,17 +133,33 @@ static void order(struct connector *c, unsigned worker, enum order_kind kind, un
 
 /* ---- news from connections ---- */
 
-static void log_news(const struct connection_news *n)
+/* Said once, to whoever sets it up: nothing has ever worked. */
+static void explain(struct connector *c, const struct connection_news *n, const char *edge)
+{
+    bool is_network = n->err == ERR_TIMEOUT || n->err == ERR_REFUSED || n->err == ERR_UNREACH ||
+                      n->err == ERR_RESET || n->err == ERR_CUT || n->err == ERR_DENIED;
+    if (c->are_others_started || c->is_explained || !is_network)
+        return;
+    c->is_explained = true;
+    log_error("the edge cannot be reached; trying goes on", LSTR("edge", edge),
+              LSTR("tried", n->text),
+              LSTR("next", "let UDP, or at least TCP, out to this address and port; where only 443 "
+                           "is open, name the edge's HTTPS port with --edge HOST:443; where a "
+                           "proxy leads out, name it with HTTPS_PROXY"));
+}
+
+static void log_news(struct connector *c, const struct connection_news *n)
 {
     char edge[ADDR_TEXT_BYTES];
     (void)addr_text(&n->edge, edge);
     if (n->state == CONNECTION_SERVING)
         log_info("Registered tunnel connection", LU64("connIndex", n->index), LSTR("edge", edge),
                  LSTR("location", n->text), LSTR("protocol", transport_name(n->transport)));
-    else if (n->state == CONNECTION_BACKOFF)
+    else if (n->state == CONNECTION_BACKOFF) {
         log_warn("connection to the edge failed", LU64("connIndex", n->index), LSTR("edge", edge),
                  LSTR("why", n->text), LU64("retry_in_ms", n->retry_in / NSEC_PER_MSEC));
-    else if (n->state == CONNECTION_DRAINING)
+        explain(c, n, edge);
+    } else if (n->state == CONNECTION_DRAINING)
         log_info("unregistering", LU64("connIndex", n->index));
 }
 
@@ -152,7 +169,7 @@ static void news_deliver(struct mail *m)
     struct connector *c = n->ctx;
     c->states[n->index] = n->state;
     seen_take(&c->seen, n);
-    log_news(n);
+    log_news(c, n);
     /* Once one connection is known to work the others follow. */
     if (n->state == CONNECTION_SERVING && !c->are_others_started && !c->is_draining) {
         c->are_others_started = true;

@@ -85,6 +85,8 @@ def test_a_network_that_lets_nothing_through_is_told_in_one_message(edges, conne
     connector.wait_for("connection to the edge failed")
     line = next(line for line in connector.text().splitlines() if "connection to the edge failed" in line)
     assert "quic:" in line and "http2:" in line and relay.address in line
+    told = [line for line in connector.text().splitlines() if "the edge cannot be reached" in line]
+    assert len(told) == 1 and "--edge HOST:443" in told[0] and "HTTPS_PROXY" in told[0] and relay.address in told[0]
     relay.tcp = True
     until(lambda: protocols(connector).count("http2") == 4, "it came back by itself")
 
