@@ -90,6 +90,12 @@ static struct live_conn *twin_of(struct live_tunnel *t, const struct live_conn *
     return NULL;
 }
 
+const struct live_conn *live_duplicate(const struct live *l, const struct live_conn *c)
+{
+    struct live_tunnel *t = tunnel_of(l, &c->tunnel);
+    return t != NULL ? twin_of(t, c) : NULL;
+}
+
 int live_add(struct live *l, const struct live_conn *c)
 {
     struct live_tunnel *t = tunnel_make(l, &c->tunnel);

@@ -28,6 +28,8 @@ void live_free(struct live *l); /* NULL is accepted */
  * index that is still here is a duplicate, ERR_EXISTS: unless it is draining, when it is replaced.
  * Copies *c. ERR_LIMIT past TUNNEL_LINKS_MAX of one tunnel, ERR_NOMEM. */
 int live_add(struct live *l, const struct live_conn *c) __attribute__((warn_unused_result));
+/* The duplicate that live_add would complain of, or NULL. */
+const struct live_conn *live_duplicate(const struct live *l, const struct live_conn *c);
 void live_drain(struct live *l, uint64_t link);
 /* Gone. *ret_tunnel gets whose it was; false when it was not known. */
 bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel);

@@ -327,6 +327,20 @@ static const char *cause_of(int e)
                              : "the edge's database cannot be read";
 }
 
+/* A connector that has lost a connection knows it before we do: the one that it comes back for is
+ * dead. */
+static void replace_lost(struct edge_control *c, const struct registration *r,
+                         const struct live_conn *conn)
+{
+    const struct live_conn *lost =
+        r->attempts > 0 || r->replace_existing ? live_duplicate(c->api.live, conn) : NULL;
+    if (lost == NULL)
+        return;
+    uint64_t link = lost->link;
+    live_drain(c->api.live, link);
+    edge_close_link(c->edge, link);
+}
+
 static void decide(struct edge_control *c, struct registration *r)
 {
     struct live_conn conn;
@@ -334,6 +348,7 @@ static void decide(struct edge_control *c, struct registration *r)
     if (e == 0) {
         random_uuid(&r->connection);
         fill_live(r, &conn);
+        replace_lost(c, r, &conn);
         e = live_add(c->api.live, &conn);
     }
     if (e < 0) {
