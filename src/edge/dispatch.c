@@ -9,6 +9,7 @@
 #include "http/method.h"
 #include "http/page.h"
 
+#define DOUBT_NSEC   (3 * NSEC_PER_SEC)
 #define ATTEMPTS_MAX 8 /* over all links and all waiting */
 
 struct dispatch {
@@ -22,7 +23,8 @@ struct dispatch {
     struct link_tried tried;
     struct replay replay;
     struct deadline hold;
-    nsec hold_end; /* 0 = it was never held */
+    struct deadline doubt; /* how long an answer is awaited from a connector that gives no sign */
+    nsec hold_end;         /* 0 = it was never held */
     bool is_held;
     bool was_reset; /* by the connector, in the last attempt */
     struct deadline answer;
@@ -169,6 +171,7 @@ static void leave(struct dispatch *d)
     replay_done(&d->replay);
     list_remove(&d->waiting);
     deadline_clear(&d->hold);
+    deadline_clear(&d->doubt);
     deadline_clear(&d->answer);
     task_done(&d->task);
     exchange_leave(ex, EX_RIGHT); /* d lives in the exchange's arena: not to be touched any more */
@@ -264,6 +267,18 @@ static bool is_out_of_patience(struct dispatch *d, bool is_over)
     return false;
 }
 
+/* What may not be repeated waits for a connector that gives no sign of life, but not for long. */
+static bool is_hopeless(struct dispatch *d, bool is_over)
+{
+    bool is_doubtful = d->ex->response == NULL &&
+                       atomic_load_explicit(&d->attempt.link->is_suspect, memory_order_relaxed);
+    if (!is_doubtful)
+        deadline_clear(&d->doubt);
+    else if (!is_over && !deadline_is_set(&d->doubt))
+        deadline_set(&d->doubt, &d->task, loop_now(d->worker->loop) + DOUBT_NSEC);
+    return is_doubtful && is_over;
+}
+
 static void time_out(struct dispatch *d)
 {
     answer(d->ex, FAILURE_RESPONSE_TIMEOUT,
@@ -274,7 +289,7 @@ static void time_out(struct dispatch *d)
 static void dispatch_run(struct task *t)
 {
     struct dispatch *d = container_of(t, struct dispatch, task);
-    bool is_over = deadline_take(&d->answer);
+    bool is_over = deadline_take(&d->answer), is_doubt_over = deadline_take(&d->doubt);
     if (exchange_has_failed(d->ex) || exchange_has_left(d->ex, EX_LEFT)) {
         leave(d);
         return;
@@ -292,8 +307,11 @@ static void dispatch_run(struct task *t)
             leave(d);
             return;
         }
-        if (r == ERR_AGAIN && !should_move(d))
+        if (r == ERR_AGAIN && !should_move(d)) {
+            if (is_hopeless(d, is_doubt_over))
+                fail(d, ERR_TIMEOUT);
             return;
+        }
         if (d->attempt.link == NULL && may_hold(d)) {
             hold(d);
             return;
