@@ -84,8 +84,12 @@ static int add_edge(struct run *r, struct slice text)
     }
     struct addr literal;
     bool is_name = addr_parse_ip(hp.host, 0, &literal) < 0;
+    size_t before = r->conf.edges.count;
     edge_list_add(&r->conf.edges, hp.host, hp.has_port ? hp.port : EDGE_PORT, found, count,
                   is_name);
+    if (r->conf.edges.count == before)
+        log_warn("an edge has no address of the IP version that is wanted", LSLICE("edge", text),
+                 LSTR("version", r->cli->o.edge_ip));
     return 0;
 }
 
@@ -94,6 +98,13 @@ static int take_edges(struct run *r, const struct credential *cred)
     struct cli *c = r->cli;
     struct local_edge local;
     int e = 0;
+    if (strcmp(c->o.edge_ip, "auto") != 0 && strcmp(c->o.edge_ip, "4") != 0 &&
+        strcmp(c->o.edge_ip, "6") != 0)
+        return fault_set(&c->fault, ERR_INVALID, "--edge-ip-version %s: auto, 4 or 6 is wanted",
+                         c->o.edge_ip);
+    r->conf.edges.family = c->o.edge_ip[0] == '4'   ? AF_INET
+                           : c->o.edge_ip[0] == '6' ? AF_INET6
+                                                    : AF_UNSPEC;
     for (size_t i = 0; i < c->o.edge.count && e == 0; i++)
         e = add_edge(r, slice_str(c->o.edge.items[i]));
     for (size_t i = 0; c->o.edge.count == 0 && i < cred->edge_count && e == 0; i++)

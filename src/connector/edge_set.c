@@ -4,6 +4,11 @@
 
 #include "net/dial.h"
 
+static bool is_wanted(const struct edge_list *l, const struct addr *a)
+{
+    return l->family == AF_UNSPEC || a->sa.ss_family == l->family;
+}
+
 void edge_list_add(struct edge_list *l, struct slice host, uint16_t port, struct addr *found,
                    size_t count, bool is_name)
 {
@@ -17,7 +22,8 @@ void edge_list_add(struct edge_list *l, struct slice host, uint16_t port, struct
     }
     dial_interleave(found, count);
     for (size_t i = 0; i < count && l->count < EDGE_ADDRS_MAX; i++)
-        l->addrs[l->count++] = (struct edge_addr){ .addr = found[i], .name = name };
+        if (is_wanted(l, &found[i]))
+            l->addrs[l->count++] = (struct edge_addr){ .addr = found[i], .name = name };
 }
 
 void edge_set_init(struct edge_set *s, const struct edge_list *list)
@@ -137,9 +143,18 @@ static const struct addr *for_place(const struct edge_set *s, unsigned name, siz
     return &found[at % count];
 }
 
-void edge_set_refresh(struct edge_set *s, size_t at, const struct addr *found, size_t count)
+void edge_set_refresh(struct edge_set *s, size_t at, const struct addr *all, size_t all_count)
 {
+    struct addr found[EDGE_ADDRS_MAX];
+    size_t count = 0;
     lock(s);
+    for (size_t i = 0; i < all_count && count < EDGE_ADDRS_MAX; i++)
+        if (is_wanted(&s->list, &all[i]))
+            found[count++] = all[i];
+    if (count == 0) { /* what is known is better than nothing */
+        unlock(s);
+        return;
+    }
     unsigned name = s->list.addrs[at].name;
     for (size_t i = 0; i < s->list.count; i++) {
         struct edge_addr *e = &s->list.addrs[i];

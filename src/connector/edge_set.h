@@ -24,6 +24,7 @@ struct edge_addr {
 
 /* What a set begins with. */
 struct edge_list {
+    int family; /* AF_INET or AF_INET6: others are left out; AF_UNSPEC: all */
     struct edge_addr addrs[EDGE_ADDRS_MAX];
     size_t count;
     struct edge_name names[EDGE_NAMES_MAX];

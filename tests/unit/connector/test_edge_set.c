@@ -144,10 +144,31 @@ TEST(a_name_with_more_addresses_than_there_is_room_for_is_cut)
     edge_set_done(&s);
 }
 
+TEST(addresses_of_the_version_that_is_not_wanted_are_left_out_also_later)
+{
+    struct edge_list list = { .family = AF_INET6 };
+    struct edge_set s;
+    struct addr found[3];
+    CHECK_OK(addr_parse_ip(SLICE("10.0.0.1"), 7844, &found[0]));
+    CHECK_OK(addr_parse_ip(SLICE("fd00::1"), 7844, &found[1]));
+    CHECK_OK(addr_parse_ip(SLICE("10.0.0.2"), 7844, &found[2]));
+    edge_list_add(&list, SLICE("edge.test"), 7844, found, 3, true);
+    CHECK(list.count == 1 && list.addrs[0].addr.sa.ss_family == AF_INET6);
+    edge_set_init(&s, &list);
+    CHECK_OK(addr_parse_ip(SLICE("fd00::2"), 7844, &found[0]));
+    CHECK_OK(addr_parse_ip(SLICE("10.0.0.3"), 7844, &found[1]));
+    edge_set_refresh(&s, 0, found, 2);
+    CHECK(s.list.count == 1 && s.list.addrs[0].addr.sa.ss_family == AF_INET6);
+    edge_set_refresh(&s, 0, &found[1], 1); /* nothing that is wanted: what is known stays */
+    CHECK(s.list.count == 1 && s.list.addrs[0].addr.sa.ss_family == AF_INET6);
+    edge_set_done(&s);
+}
+
 TESTS(RUN(no_two_connections_share_an_address_while_there_is_another),
       RUN(a_rotation_takes_an_unused_address_and_gives_the_old_one_back),
       RUN(a_rotation_shares_another_edge_rather_than_stay_with_a_dead_one),
       RUN(with_one_edge_a_rotation_comes_back_to_it),
       RUN(the_addresses_of_a_name_are_spread_over_both_families),
       RUN(a_name_that_moved_takes_its_addresses_with_it_and_no_others),
-      RUN(a_name_with_more_addresses_than_there_is_room_for_is_cut))
+      RUN(a_name_with_more_addresses_than_there_is_room_for_is_cut),
+      RUN(addresses_of_the_version_that_is_not_wanted_are_left_out_also_later))
