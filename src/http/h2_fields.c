@@ -71,7 +71,8 @@ static int add_cookies(const struct h2_head *head, struct fields *to)
     if (bytes == 0)
         return 0;
     uint8_t *all = arena_alloc(to->arena, bytes);
-    if (all == NULL)
+    struct slice name = arena_copy(to->arena, SLICE("cookie")); /* the caller may change its case */
+    if (all == NULL || name.p == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; i < head->count; i++) {
         struct slice value = head->fields[i].value;
@@ -85,7 +86,7 @@ static int add_cookies(const struct h2_head *head, struct fields *to)
             memcpy(all + n, value.p, value.n);
         n += value.n;
     }
-    return fields_add(to, SLICE("cookie"), slice_of(all, n));
+    return fields_add(to, name, slice_of(all, n));
 }
 
 int h2_fields_in(const struct h2_head *head, struct fields *to)
