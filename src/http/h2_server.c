@@ -333,6 +333,9 @@ static int step(struct server_stream *t)
         task_wake(&t->task);
     if (up < 0 && up != ERR_AGAIN)
         return up;
+    int gone = h2_stream_send_err(t->s);
+    if (gone < 0) /* whoever asked wants no answer any more */
+        return gone;
     bool is_unanswered = exchange_has_failed(ex) && ex->response == NULL;
     if (is_unanswered && t->group->dialect != NULL)
         return tell_failure(t);
@@ -349,6 +352,18 @@ static int step(struct server_stream *t)
     return t->is_finished ? 0 : ERR_AGAIN;
 }
 
+/* Who asked left; in a tunnel, where resets stand for visitors, anything else is the connection's
+ * end. */
+static void note_gone(struct server_stream *t, int err)
+{
+    if (exchange_has_failed(t->ex))
+        return;
+    if (t->group->dialect != NULL && err != ERR_RESET && err != ERR_CUT)
+        exchange_fail(t->ex, err, HOP_TUNNEL, NULL);
+    else
+        exchange_fail(t->ex, ERR_CANCELED, HOP_VISITOR, "the stream was reset");
+}
+
 static void stream_run(struct task *task)
 {
     struct server_stream *t = container_of(task, struct server_stream, task);
@@ -362,8 +377,8 @@ static void stream_run(struct task *task)
         watch_stall(t);
         return;
     }
-    if (r < 0 && !exchange_has_failed(t->ex))
-        exchange_fail(t->ex, ERR_CANCELED, HOP_VISITOR, "the stream was reset");
+    if (r < 0)
+        note_gone(t, r);
     stream_end(t, r);
 }
 

@@ -152,6 +152,9 @@ bool h2_stream_was_refused(const struct h2_stream *s);
 /* The peer's RST_STREAM code; 0 when there was none. */
 uint32_t h2_stream_code(const struct h2_stream *s);
 uint32_t h2_stream_id(const struct h2_stream *s);
+/* Why nothing can be sent on it any more, or 0. It alone shows a reset that came behind the peer's
+ * last byte while there is nothing to write. */
+int h2_stream_send_err(const struct h2_stream *s);
 
 enum h2_code { /* RFC 9113 §7 */
                H2_NO_ERROR = 0x0,

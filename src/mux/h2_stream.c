@@ -392,6 +392,11 @@ uint32_t h2_stream_code(const struct h2_stream *s)
     return s->code;
 }
 
+int h2_stream_send_err(const struct h2_stream *s)
+{
+    return s->out_err;
+}
+
 uint32_t h2_stream_id(const struct h2_stream *s)
 {
     return (uint32_t)s->id;

@@ -282,14 +282,16 @@ TEST(a_failure_behind_the_head_cuts_the_response)
 
 TEST(who_goes_away_cancels_the_exchange)
 {
-    struct world w;
-    world_open(&w, ANSWER_NOTHING);
-    ask(&w, "POST", FRAMING_STREAM);
-    UNTIL(w.loop, w.served != NULL);
-    leave(&w);
-    UNTIL(w.loop, w.dones == 1);
-    CHECK(w.last_err == ERR_CANCELED);
-    world_close(&w);
+    for (int is_whole = 0; is_whole < 2; is_whole++) { /* also when nothing more was to be said */
+        struct world w;
+        world_open(&w, ANSWER_NOTHING);
+        ask(&w, is_whole ? "GET" : "POST", is_whole ? FRAMING_NONE : FRAMING_STREAM);
+        UNTIL(w.loop, w.served != NULL);
+        leave(&w);
+        UNTIL(w.loop, w.dones == 1);
+        CHECK(w.last_err == ERR_CANCELED);
+        world_close(&w);
+    }
 }
 
 TEST(who_sends_nothing_is_given_up)
