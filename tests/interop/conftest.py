@@ -57,8 +57,8 @@ def token_of(tunnel):
     return base64.b64encode(json.dumps(fields).encode()).decode()
 
 
-def connector_command(kind, config, cacert, edges, token, grace="1s"):
-    flags = ["--config", config, "--cacert", cacert, "--metrics", "127.0.0.1:0", "--protocol", "quic", "--grace-period", grace,
+def connector_command(kind, config, cacert, edges, token, grace="1s", transport="quic"):
+    flags = ["--config", config, "--cacert", cacert, "--metrics", "127.0.0.1:0", "--protocol", transport, "--grace-period", grace,
              "--no-autoupdate", "--no-prechecks"]
     for address in edges:
         flags += ["--edge", address]
