@@ -112,15 +112,28 @@ static int step_tls(struct transport_h2 *t)
     return 0;
 }
 
+/* After its GOAWAY the edge sends nothing new: what is open ends, then another connection is made.
+ */
+static bool is_left(struct transport_h2 *t)
+{
+    struct h2_stats stats;
+    if (h2_conn_state(t->h2) != H2_DRAINING)
+        return false;
+    h2_conn_stats(t->h2, &stats);
+    h2_conn_tell_left(t->h2, CONTROL_STREAMS);
+    return stats.streams <= CONTROL_STREAMS;
+}
+
 static bool is_lost(struct transport_h2 *t)
 {
     struct h2_why why;
-    if (h2_conn_state(t->h2) != H2_CLOSED)
+    if (h2_conn_state(t->h2) != H2_CLOSED && !is_left(t))
         return false;
     h2_conn_why(t->h2, &why);
+    int err = why.err < 0 ? why.err : ERR_CLOSED;
     /* The reference's words for the usual end. */
-    const char *text = why.text != NULL && why.text[0] != 0 ? why.text : err_text(why.err);
-    fail(t, why.err, "connection with edge closed", text);
+    const char *text = why.text != NULL && why.text[0] != 0 ? why.text : err_text(err);
+    fail(t, err, "connection with edge closed", text);
     return true;
 }
 
@@ -156,6 +169,16 @@ static int step_control(struct transport_h2 *t)
     return 0;
 }
 
+static void fail_late(struct transport_h2 *t)
+{
+    static const char *const MISSING[] = {
+        [STEP_TCP] = "the edge was not reached in time",
+        [STEP_TLS] = "the edge did not end the TLS handshake in time",
+        [STEP_CONTROL] = "the edge did not ask for the control stream in time",
+    };
+    fail(t, ERR_TIMEOUT, "HTTP/2", MISSING[t->step]);
+}
+
 static void run(struct task *task)
 {
     static int (*const STEPS[])(struct transport_h2 *) = {
@@ -165,7 +188,7 @@ static void run(struct task *task)
     };
     struct transport_h2 *t = container_of(task, struct transport_h2, task);
     if (deadline_take(&t->deadline))
-        fail(t, ERR_TIMEOUT, "HTTP/2", "the edge was not reached in time");
+        fail_late(t);
     while (t->step < STEP_OPEN && STEPS[t->step](t) == 0)
         continue;
 }
