@@ -42,6 +42,7 @@ int carrier_init_h2(struct carrier *c, struct loop *loop, struct stream *tls,
     const struct h2_conf conf = {
         .stream_window = TUNNEL_H2_STREAM_WINDOW_BYTES,
         .conn_window = TUNNEL_H2_CONN_WINDOW_BYTES,
+        .frame_bytes = TUNNEL_H2_FRAME_BYTES, /* for heads: many continuations would be abuse */
         .head_bytes = TUNNEL_H2_HEAD_BYTES_MAX,
         .keepalive = KEEPALIVE_NSEC,
         .pong = PONG_NSEC,

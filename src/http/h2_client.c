@@ -158,6 +158,9 @@ static int take_head(struct h2_client *c, const struct h2_head *h)
         return exchange_interim(c->ex, r);
     }
     c->is_head_in = true;
+    c->down_left = r->framing == FRAMING_LENGTH                        ? r->length
+                   : r->framing == FRAMING_NONE && !(r->status == 101) ? 0
+                                                                       : UINT64_MAX;
     exchange_respond(c->ex, r);
     return 0;
 }
@@ -208,12 +211,17 @@ static int take_down(struct h2_client *c)
         return ERR_AGAIN;
     /* What was read and found no place comes before anything else, the end above all. */
     int r = buf_is_empty(&c->in) ? stream_read(h2_stream_body(c->s), &c->in, room) : 0;
-    if (r == ERR_EOF)
-        return take_end(c);
+    if (r ==
+        ERR_EOF) /* the library holds bodies to a length only where that is a field of HTTP/2 */
+        return c->down_left > 0 && c->down_left != UINT64_MAX ? ERR_CUT : take_end(c);
     if (r < 0)
         return r;
-    if (body_put(&ex->down, &c->in, SIZE_MAX) == 0 && body_is_stuck(&ex->down, &c->in))
-        return ERR_NOMEM;
+    size_t n = body_put(&ex->down, &c->in, c->down_left < SIZE_MAX ? c->down_left : SIZE_MAX);
+    if (n == 0 && c->down_left > 0)
+        return body_is_stuck(&ex->down, &c->in) ? ERR_NOMEM : 0;
+    c->down_left -= c->down_left != UINT64_MAX ? n : 0;
+    if (c->down_left == 0 && !buf_is_empty(&c->in))
+        body_end(&ex->down); /* what is beyond is not of it */
     exchange_wake_left(ex);
     return 0;
 }

@@ -29,6 +29,7 @@ struct h2_client {
     bool got_any;         /* something of a response has come */
     bool body_taken;      /* some of the request's body was written */
     bool was_refused;     /* the origin says that it did nothing with the request */
+    uint64_t down_left;   /* of a body whose length the head told; else UINT64_MAX */
     enum failure failure; /* of ERR_ORIGIN */
     const char *text;     /* of a failure, static or in the exchange's arena */
 };

@@ -10,6 +10,18 @@
 
 /* ---- requests ---- */
 
+/* What tells the connector which kind of stream this is: a visitor must not have a say in it. Of
+ * its word a request would become a stream of bytes to any address, or a configuration. */
+static size_t drop_words(struct h2_field *fields, size_t first, size_t count)
+{
+    static const struct slice START = { (const uint8_t *)"cf-cloudflared-proxy-", 21 };
+    size_t kept = first;
+    for (size_t i = first; i < count; i++)
+        if (!slice_eq_nocase(slice_sub(fields[i].name, 0, START.n), START))
+            fields[kept++] = fields[i];
+    return kept;
+}
+
 static int put_request(struct exchange *ex, struct h2_send_head *ret, bool *ret_ends)
 {
     const struct request *q = &ex->request;
@@ -18,6 +30,7 @@ static int put_request(struct exchange *ex, struct h2_send_head *ret, bool *ret_
     int r = h2_fields_out(&q->fields, &ex->arena, 1, &fields, &count);
     if (r < 0)
         return r;
+    count = drop_words(fields, first, count);
     bool is_upgrade = q->upgrade == UPGRADE_WEBSOCKET;
     if (is_upgrade) {
         first = 0;
@@ -81,7 +94,7 @@ static int read_block(struct exchange *ex, struct response *p, struct slice bloc
         if (r == 0)
             r = take_line(p, name, value);
         if (r < 0)
-            return r == ERR_PARSE ? ERR_PROTO : r;
+            return r == ERR_PARSE || r == ERR_LIMIT ? ERR_PROTO : r;
     }
 }
 
@@ -90,8 +103,8 @@ static const char *text_of(struct exchange *ex, struct slice coded)
     size_t n;
     uint8_t *text = arena_alloc(&ex->arena, coded.n + 4);
     if (coded.n == 0 || text == NULL ||
-        base64_decode(coded, BASE64_STD, false, false, text, &n) < 0 ||
-        !slice_is_utf8(slice_of(text, n)))
+        base64_decode(coded, BASE64_STD, false, false, text, &n) < 0 || n == 0 ||
+        memchr(text, 0, n) != NULL || !slice_is_utf8(slice_of(text, n)))
         return "the connector could not ask the origin; its log says why";
     text[n] = 0;
     return (const char *)text;
@@ -101,7 +114,7 @@ static int take_failure(struct h2_client *c, const struct h2_head *h, struct sli
 {
     c->failure = failure_of_word(h2_head_field(h, SLICE(H2_FAILURE_FIELD)));
     if (c->failure == FAILURE_NONE)
-        c->failure = slice_eq(meta, SLICE(H2_META_LIMITED)) ? FAILURE_FLOW_LIMIT : FAILURE_UNKNOWN;
+        c->failure = slice_eq(meta, SLICE(H2_META_LIMITED)) ? FAILURE_FLOW_LIMIT : FAILURE_ORIGIN;
     c->text = text_of(c->ex, h2_head_field(h, SLICE(H2_TEXT_FIELD)));
     return ERR_ORIGIN;
 }
@@ -113,16 +126,20 @@ static bool is_agreed(const struct exchange *ex, const struct response *p)
            fields_get(&p->fields, SLICE("sec-websocket-accept")) != NULL;
 }
 
-static void frame(const struct exchange *ex, struct response *p, bool ends)
+/* ERR_PROTO: a body was announced, and none comes. */
+static int frame(const struct exchange *ex, struct response *p, bool ends)
 {
     bool has_none = p->status < 200 || p->status == 204 || p->status == 304 ||
                     slice_eq(ex->request.method, SLICE("HEAD"));
+    if (ends && !has_none && p->has_length && p->length > 0)
+        return ERR_PROTO;
     if (has_none || ends || (p->has_length && p->length == 0))
         p->framing = FRAMING_NONE;
     else
         p->framing = p->has_length ? FRAMING_LENGTH : FRAMING_STREAM;
     if (ends && !has_none)
-        p->has_length = true; /* of what was said, or nothing: that is how long it is */
+        p->has_length = true; /* that is how long it is */
+    return 0;
 }
 
 static int take_response(struct h2_client *c, const struct h2_head *h, struct response **ret)
@@ -137,15 +154,16 @@ static int take_response(struct h2_client *c, const struct h2_head *h, struct re
     if (p == NULL)
         return ERR_NOMEM;
     int r = read_block(ex, p, h2_head_field(h, SLICE(H2_BLOCK_FIELD)));
-    if (r == 0 && h->has_length && h->status >= 200 && !p->has_length) {
+    if (r == 0 && h->has_length && p->has_length && p->length != h->length)
+        return ERR_PROTO;
+    if (r == 0 && h->has_length && h->status >= 200) {
         p->has_length = true;
         p->length = h->length;
     }
     if (is_agreed(ex, p))
         p->status = 101;
-    frame(ex, p, h->ends);
     *ret = p;
-    return r;
+    return r < 0 ? r : frame(ex, p, h->ends);
 }
 
 const struct h2_client_dialect TUNNEL_H2_CLIENT = {

@@ -380,11 +380,13 @@ static void refuse_length(struct tunnel_server *t)
 static void answer_failure(struct tunnel_server *t)
 {
     const struct verdict *v = &t->ex->verdict;
-    if (t->head_sent || (t->group->resets_on_loss && v->hop == HOP_TUNNEL)) {
+    bool is_lost = v->failure == FAILURE_LINK_LOST || v->failure == FAILURE_LINK_TIMEOUT;
+    if (t->head_sent || (t->group->resets_on_loss && is_lost)) {
         server_end(t, v->err); /* what broke off must not look complete */
         return;
     }
-    refuse(t, v->text != NULL ? v->text : err_text(v->err), v->failure);
+    bool has_text = v->text != NULL && v->text[0] != 0; /* an empty one would be no error */
+    refuse(t, has_text ? v->text : err_text(v->err), v->failure);
 }
 
 /* The edge resets the stream of a request whose visitor left; anything else that a stream says is
