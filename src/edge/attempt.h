@@ -19,7 +19,10 @@ struct attempt {
     };
 };
 
-/* Starts on this link. 0, or why it cannot take the exchange: then it was as if never begun. */
+#define ATTEMPT_TOO_LARGE "One field is larger than a connection over HTTP/2 can carry: 64 KiB."
+
+/* Starts on this link. 0, or why it cannot take the exchange (ERR_LIMIT: its head does not fit):
+ * then it was as if never begun. */
 int attempt_start(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
                   struct task *task) __attribute__((warn_unused_result));
 /* As tunnel_client_run: ERR_AGAIN, 0, ERR_ORIGIN, or another error. */

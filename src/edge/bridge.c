@@ -156,7 +156,10 @@ void bridge_route(void *ctx, struct exchange *ex, enum connect_type type)
     int r = attempt_start(&c->attempt, w, session_link(s), ex, &c->task);
     if (r < 0) {
         task_done(&c->task);
-        exchange_fail(ex, r, HOP_TUNNEL, NULL);
+        if (r == ERR_LIMIT)
+            exchange_fail_as(ex, FAILURE_HEAD_TOO_LARGE, r, ATTEMPT_TOO_LARGE);
+        else
+            exchange_fail(ex, r, HOP_TUNNEL, NULL);
         return;
     }
     exchange_attach(ex, &c->task);

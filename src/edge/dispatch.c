@@ -26,7 +26,8 @@ struct dispatch {
     struct deadline doubt; /* how long an answer is awaited from a connector that gives no sign */
     nsec hold_end;         /* 0 = it was never held */
     bool is_held;
-    bool was_reset; /* by the connector, in the last attempt */
+    bool was_reset;    /* by the connector, in the last attempt */
+    bool is_too_large; /* for a link over HTTP/2 */
     struct deadline answer;
     uint64_t moved; /* by the attempt when that was set */
 };
@@ -60,6 +61,8 @@ static int begin(struct dispatch *d)
         struct link *l = link_table_pick(w->links, &d->asked.tunnel, w->index, loop_rng(w->loop),
                                          loop_now(w->loop), &d->tried);
         bool is_tired = d->tried.count == LINK_TRIES_MAX || d->asked.links == ATTEMPTS_MAX;
+        if ((l == NULL || is_tired) && d->is_too_large)
+            return ERR_LIMIT;
         if (l == NULL || is_tired) /* one that was tried is there, though it failed */
             return d->asked.links > 0 ? ERR_RESET : ERR_NOLINK;
         d->tried.ids[d->tried.count++] = l->id;
@@ -72,6 +75,7 @@ static int begin(struct dispatch *d)
             d->ex->at.linked = loop_now(w->loop);
             return 0;
         }
+        d->is_too_large |= r == ERR_LIMIT;
         log_debug("link could not take an exchange", LSTR("connection", l->connection), LERR(r));
     }
 }
@@ -196,6 +200,8 @@ static void fail(struct dispatch *d, int why)
     else if (why == ERR_NOLINK)
         answer(ex, FAILURE_NO_LINK,
                "The hostname is known, but no connector of its tunnel is connected to this edge.");
+    else if (why == ERR_LIMIT && d->is_too_large)
+        answer(ex, FAILURE_HEAD_TOO_LARGE, ATTEMPT_TOO_LARGE);
     else if (why == ERR_ORIGIN)
         answer(ex, attempt_failure(&d->attempt), attempt_cause(&d->attempt));
     else if (d->was_reset)

@@ -87,6 +87,10 @@ void h2_conn_stats(const struct h2_conn *c, struct h2_stats *ret);
 
 /* ---- heads ---- */
 
+/* No name and no value may have more: the library reads no longer one, and it would not only refuse
+ * the head but end the connection. */
+#define H2_FIELD_BYTES_MAX 65536
+
 struct h2_field {
     struct slice name, value;
     bool is_secret; /* to be sent: never indexed by a compressor (RFC 7541 §7.1.3) */
@@ -119,8 +123,8 @@ struct h2_send_head {
 /* ---- streams ---- */
 
 /* Client: sends a request; with `ends` it has no body. ERR_AGAIN: as many are open as the peer
- * takes (the owner is woken); ERR_CLOSED: no new ones; ERR_LIMIT: the head is too large; ERR_NOMEM.
- */
+ * takes (the owner is woken); ERR_CLOSED: no new ones; ERR_LIMIT: the head, or one field of it, is
+ * too large; ERR_NOMEM. */
 int h2_conn_request(struct h2_conn *c, const struct h2_send_head *head, bool ends,
                     struct task *owner, struct h2_stream **ret) __attribute__((warn_unused_result));
 /* Server: the next stream whose request head is there. 0, ERR_AGAIN, or the connection's error. */

@@ -287,11 +287,21 @@ static int submit_request(struct h2_conn *c, const struct h2_send_head *head, st
     return 0;
 }
 
+static bool fits(const struct h2_field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fields[i].name.n > H2_FIELD_BYTES_MAX || fields[i].value.n > H2_FIELD_BYTES_MAX)
+            return false;
+    return true;
+}
+
 int h2_conn_request(struct h2_conn *c, const struct h2_send_head *head, bool ends,
                     struct task *owner, struct h2_stream **ret)
 {
     if (c->state >= H2_DRAINING)
         return ERR_CLOSED;
+    if (!fits(head->fields, head->count) || head->path.n > H2_FIELD_BYTES_MAX)
+        return ERR_LIMIT;
     if (!has_room(c)) {
         c->wants_room = true;
         return ERR_AGAIN;
@@ -379,6 +389,8 @@ int h2_stream_set_trailers(struct h2_stream *s, const struct h2_field *fields, s
 {
     struct h2_send_head head = { .fields = fields, .count = count };
     assert(s->trailers_out == NULL && !s->is_fin_wanted);
+    if (!fits(fields, count))
+        return ERR_LIMIT;
     return count == 0 ? 0 : h2_nv_new(&head, true, &s->trailers_out, &s->trailers_count);
 }
 

@@ -78,12 +78,28 @@ static int take_line(struct response *p, struct slice name, struct slice value)
     }
 }
 
-static int read_block(struct exchange *ex, struct response *p, struct slice block)
+static struct slice join_block(struct arena *arena, const struct h2_head *h)
 {
-    struct slice name, value, copy = arena_copy(&ex->arena, block);
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < h->count; i++)
+        n += slice_eq(h->fields[i].name, SLICE(H2_BLOCK_FIELD)) ? h->fields[i].value.n : 0;
+    uint8_t *all = arena_alloc(arena, n + 1);
+    for (size_t i = 0; i < h->count && all != NULL; i++) {
+        struct slice piece = h->fields[i].value;
+        if (!slice_eq(h->fields[i].name, SLICE(H2_BLOCK_FIELD)) || piece.n == 0)
+            continue;
+        memcpy(all + at, piece.p, piece.n);
+        at += piece.n;
+    }
+    return slice_of(all, n);
+}
+
+static int read_block(struct exchange *ex, struct response *p, const struct h2_head *h)
+{
+    struct slice name, value, copy = join_block(&ex->arena, h);
     struct h2_headers_reader reader = {
         .rest = copy,
-        .space = arena_alloc(&ex->arena, H2_HEADERS_SPACE(block.n)),
+        .space = arena_alloc(&ex->arena, H2_HEADERS_SPACE(copy.n)),
     };
     if (reader.space == NULL || copy.p == NULL)
         return ERR_NOMEM;
@@ -153,7 +169,7 @@ static int take_response(struct h2_client *c, const struct h2_head *h, struct re
     struct response *p = response_new(ex, h->status);
     if (p == NULL)
         return ERR_NOMEM;
-    int r = read_block(ex, p, h2_head_field(h, SLICE(H2_BLOCK_FIELD)));
+    int r = read_block(ex, p, h);
     if (r == 0 && h->has_length && p->has_length && p->length != h->length)
         return ERR_PROTO;
     if (r == 0 && h->has_length && h->status >= 200) {

@@ -122,20 +122,23 @@ static int put_response(struct exchange *ex, const struct response *r, struct h2
     bool is_interim = r->status < 200 && r->status != 101;
     if (is_interim && (ex->extensions & EXTENSION_TRAILERS) == 0)
         return ERR_UNSUPPORTED;
-    struct h2_field *fields = arena_alloc(&ex->arena, 3 * sizeof *fields);
     struct slice block = { 0 };
-    if (fields == NULL)
-        return ERR_NOMEM;
     int e =
         ex->is_upgraded && ex->request.upgrade == UPGRADE_CONNECT ? 0 : write_block(ex, r, &block);
-    fields[0] = (struct h2_field){ SLICE(H2_BLOCK_FIELD), block, true };
-    fields[1] = (struct h2_field){ SLICE(H2_META_FIELD), SLICE(H2_META_ORIGIN), false };
+    /* Edges of others read one line, of any length. */
+    size_t piece = ex->extensions != 0 ? H2_BLOCK_PIECE : SIZE_MAX;
+    struct h2_field *fields = arena_alloc(&ex->arena, (block.n / piece + 3) * sizeof *fields);
+    if (fields == NULL)
+        return ERR_NOMEM;
+    do {
+        struct slice part = slice_sub(block, 0, piece);
+        fields[ret->count++] = (struct h2_field){ SLICE(H2_BLOCK_FIELD), part, true };
+        block = slice_sub(block, part.n, SIZE_MAX);
+    } while (block.n > 0);
+    fields[ret->count++] = (struct h2_field){ SLICE(H2_META_FIELD), SLICE(H2_META_ORIGIN), false };
     ret->fields = fields;
-    ret->count = 2;
-    if (e == 0 && r->has_length && !ex->is_upgraded && !is_interim && r->status != 204) {
-        e = h2_field_length(r->length, &ex->arena, &fields[2]);
-        ret->count = 3;
-    }
+    if (e == 0 && r->has_length && !ex->is_upgraded && !is_interim && r->status != 204)
+        e = h2_field_length(r->length, &ex->arena, &fields[ret->count++]);
     return e;
 }
 

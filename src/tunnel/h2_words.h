@@ -6,7 +6,9 @@
 #define H2_UPGRADE_FIELD "cf-cloudflared-proxy-connection-upgrade"
 #define H2_SOURCE_FIELD  "cf-cloudflared-proxy-src" /* not empty: a stream of bytes */
 #define H2_BLOCK_FIELD   "cf-cloudflared-response-headers"
-#define H2_META_FIELD    "cf-cloudflared-response-meta"
+/* An edge of ours joins several lines of it, which no single one could hold. */
+#define H2_BLOCK_PIECE (H2_FIELD_BYTES_MAX - 1)
+#define H2_META_FIELD  "cf-cloudflared-response-meta"
 /* Of ours, with EXTENSION_DIAG: the failure's word and its text, in base64. */
 #define H2_FAILURE_FIELD "cf-cloudflared-adit-failure"
 #define H2_TEXT_FIELD    "cf-cloudflared-adit-text"

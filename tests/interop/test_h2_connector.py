@@ -218,7 +218,7 @@ BROKEN = {
     "a negative length": response(200, [("Content-Length", "-2")]),
     "a length beyond counting": response(200, [("Content-Length", "1" * 30)]),
     "lines without number": response(200, [("X", "y")] * 600),
-    "half a mebibyte of fields": response(200, [("X", "y" * 60000)] * 9),
+    "half a mebibyte of fields": [(":status", "200"), (META, '{"src":"origin"}')] + [(BLOCK, block([("X", "y" * 40000)]) + ";")] * 12,
     "a status of 99": response(99),
     "a status of 1000": response(1000),
     "a status that is none": response("two hundred"),
@@ -287,6 +287,22 @@ def test_another_body_than_the_length_says_never_looks_whole(plain, body, more):
             assert rest[:2] == b"ok" and (rest[2:] == b"" or rest[2:].startswith(b"HTTP/1.1 200 "))
         else:  # cut
             assert body.startswith(rest), got
+    still_serves(plain)
+
+
+def test_a_block_in_several_lines_is_one(extended):
+    lines = [("X-Large", "x" * 70000), ("Content-Length", "2")]
+    text = block(lines)
+    says([(":status", "200"), (BLOCK, text[:50001]), (META, '{"src":"origin"}'), (BLOCK, text[50001:])], b"ok")
+    for _ in EVERY_WORKER:
+        assert b"\r\nX-Large: " + b"x" * 70000 + b"\r\n" in raw_get(extended, "/said")
+
+
+def test_a_field_that_http2_cannot_carry_is_refused_and_the_link_stays(plain):
+    """The library would end the connection of everybody, for one visitor's cookie."""
+    for _ in EVERY_WORKER:
+        head, body = get(plain, "/said", headers=[*JSON, ("X-Large", "~" * 65537)])
+        assert head.status_code == 431 and json.loads(body)["code"] == 1003
     still_serves(plain)
 
 
