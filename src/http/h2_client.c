@@ -262,6 +262,8 @@ int h2_client_run(struct h2_client *c)
         r = step(c);
         if (c->ex->down.ended)
             return 0;
+        if (r == ERR_AGAIN && up == 0) /* a head may have opened the way up */
+            up = send_up(c);
         /* The origin may stop reading and still answer; memory is ours. */
         if (up == ERR_NOMEM || up == ERR_LIMIT)
             r = up;
