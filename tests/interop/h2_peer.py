@@ -104,6 +104,8 @@ class H2Peer(asyncio.Protocol):
                                            normalize_outbound_headers=False, validate_inbound_headers=True)
         self.is_client, self.is_mute, self.settings = is_client, is_mute, settings or {}
         self.h2 = h2.connection.H2Connection(config)
+        encode = self.h2.encoder.encode  # plain strings: Huffman's code in Python takes seconds for a large head
+        self.h2.encoder.encode = lambda headers, huffman=False: encode(headers, huffman)
         self.streams, self.tasks = {}, set()
         self.why = self.rpc = self.control = None
         self.goaway = None

@@ -174,8 +174,9 @@ def test_an_edge_that(place, first):
     comes_back(edge, program, FIRST[first])
 
 
-@pytest.mark.parametrize("data, why", [(b"", "the peer gives no sign of life"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what came is not HTTP/2")],
-                         ids=["nothing", "HTTP/1.1"])
+@pytest.mark.parametrize("data, why", [(b"", "the edge did not ask for the control stream in time"),
+                                       (b"HTTP/1.1 400 Bad Request\r\n\r\n", "connection with edge closed: what came is not HTTP/2")],
+                         ids=["nothing", "HTTP 1.1"])
 def test_an_edge_that_does_not_speak_http2_is_left(place, monkeypatch, data, why):
     real = H2Peer.__init__
 
@@ -190,7 +191,7 @@ def test_an_edge_that_does_not_speak_http2_is_left(place, monkeypatch, data, why
     made = []
     monkeypatch.setattr(H2Peer, "__init__", mute_at_first)
     edge, program = place(speaks)
-    comes_back(edge, program, "connection with edge closed: " + why)
+    comes_back(edge, program, why)
     assert edge.peers[0].heard[3:9] == b"\x04\x00\x00\x00\x00\x00"  # its own SETTINGS waited for nothing
 
 
