@@ -8,6 +8,7 @@
 #include "base/strb.h"
 #include "codec/json.h"
 #include "control/live.h"
+#include "control/rollout.h"
 #include "model/snapshot.h"
 #include "model/tunnel_token.h"
 #include "store/store.h"
@@ -18,6 +19,7 @@
 struct api {
     struct store *store;
     struct live *live;
+    struct rollout *rollout; /* of remote configurations */
     char account[ACCOUNT_ID_BYTES];
     const char *domains[API_DOMAINS_MAX]; /* the first is where quick tunnels live */
     char zones[API_DOMAINS_MAX][33];      /* ids, as the domains */
@@ -43,6 +45,7 @@ struct api_request {
     struct slice auth_email, auth_key; /* X-Auth-…, likewise */
     struct slice body;
     int64_t now_us;
+    nsec now; /* of the loop */
     struct arena *arena;
 };
 
