@@ -35,6 +35,7 @@ struct api {
     int64_t created_us;             /* of the account */
     /* Left by a request: */
     bool routes_changed;
+    bool configurations_changed;     /* somebody is to be told (rollout_next) */
     uint64_t closes[API_CLOSES_MAX]; /* links to close */
     size_t close_count;
 };

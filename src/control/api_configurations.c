@@ -96,6 +96,7 @@ static void keep(struct call *c, struct tunnel *t, json_t *config)
     }
     t->is_remote = true;
     rollout_want(c->api->rollout, &t->id, version, c->q->now);
+    c->api->configurations_changed = true;
     audit(c, "tunnel.configure", c->id);
     show(c, t, version, config, c->q->now_us);
 }
