@@ -344,7 +344,7 @@ static void replace_lost(struct edge_control *c, const struct registration *r,
 {
     const struct live_conn *lost =
         r->attempts > 0 || r->replace_existing ? live_duplicate(c->api.live, conn) : NULL;
-    if (lost == NULL)
+    if (lost == NULL || c->edge == NULL) /* it may have been stopped meanwhile */
         return;
     uint64_t link = lost->link;
     live_drain(c->api.live, link);
