@@ -105,6 +105,15 @@
 
 /* API */
 #define API_BODY_BYTES_MAX (1024 * 1024)
-#define METRICS_BYTES_MAX  (64 * 1024 * 1024) /* a page of 10,000 hostnames has a third of it */
-#define API_CLIENTS_MAX    256    /* connections at once: each may hold a body of that size */
-#define AUDIT_ROWS_MAX     100000 /* about ten megabytes; quick tunnels alone write without end */
+
+/* Remote configuration */
+#define REMOTE_CONFIG_BYTES_MAX                                                                    \
+    (960 * 1024) /* one document: with what surrounds it still one Cap'n Proto message */
+#define REMOTE_CONFIG_VERSIONS_MAX 64 /* of a tunnel that are kept: to see what it was before */
+#define REMOTE_CONFIG_PUSHES_MAX   64 /* under way at once: each holds a document, or two */
+#define LOCAL_REPORTS_BYTES_MAX                                                                    \
+    (16 * 1024 * 1024) /* rules that connectors told of, of all tunnels; the oldest go first */
+
+#define METRICS_BYTES_MAX (64 * 1024 * 1024) /* a page of 10,000 hostnames has a third of it */
+#define API_CLIENTS_MAX   256    /* connections at once: each may hold a body of that size */
+#define AUDIT_ROWS_MAX    100000 /* about ten megabytes; quick tunnels alone write without end */

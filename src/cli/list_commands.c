@@ -184,6 +184,22 @@ static const char *long_time(struct cli *c, const char *rfc3339)
     return text != NULL ? text : "";
 }
 
+/* Below the table, of each connector that does not serve by the newest remote configuration. */
+static void print_configuration(const json_t *k)
+{
+    const json_t *refused = json_object_get(k, "config_refused");
+    json_int_t wanted = json_integer_value(json_object_get(k, "config_version_wanted")),
+               applied = json_integer_value(json_object_get(k, "config_version"));
+    if (wanted == 0 || applied >= wanted)
+        return;
+    (void)printf("\n%s serves by configuration %lld of %lld.\n", member_text(k, "id"),
+                 (long long)applied, (long long)wanted);
+    if (json_is_object(refused))
+        (void)printf("It refused %lld: %s\n",
+                     (long long)json_integer_value(json_object_get(refused, "version")),
+                     member_text(refused, "reason"));
+}
+
 static int print_info(struct cli *c, const json_t *tunnel, const struct entry *entries, size_t n,
                       bool as_json)
 {
@@ -215,6 +231,8 @@ static int print_info(struct cli *c, const json_t *tunnel, const struct entry *e
                                     connections_text(c, conns) });
     }
     table_print(&table, stdout);
+    for (size_t i = 0; i < n; i++)
+        print_configuration(entries[i].value);
     return 0;
 }
 

@@ -183,5 +183,12 @@ json_t *connector_shape(const json_t *connector)
     copy(o, connector, "arch");
     (void)json_object_set_new(o, "run_at", time_shape(connector, "run_at"));
     (void)json_object_set_new(o, "conns", conns_shape(json_object_get(connector, "conns")));
+    /* Of an edge of ours, where the tunnel has a remote configuration: the reference's command has
+     * no word of it. */
+    if (json_integer_value(json_object_get(connector, "config_version_wanted")) > 0) {
+        copy(o, connector, "config_version");
+        copy(o, connector, "config_version_wanted");
+        copy(o, connector, "config_refused");
+    }
     return o;
 }

@@ -8,6 +8,7 @@
 #include "base/strb.h"
 #include "codec/json.h"
 #include "control/live.h"
+#include "control/rollout.h"
 #include "model/snapshot.h"
 #include "model/tunnel_token.h"
 #include "store/store.h"
@@ -18,6 +19,7 @@
 struct api {
     struct store *store;
     struct live *live;
+    struct rollout *rollout; /* of remote configurations */
     char account[ACCOUNT_ID_BYTES];
     const char *domains[API_DOMAINS_MAX]; /* the first is where quick tunnels live */
     char zones[API_DOMAINS_MAX][33];      /* ids, as the domains */
@@ -33,6 +35,7 @@ struct api {
     int64_t created_us;             /* of the account */
     /* Left by a request: */
     bool routes_changed;
+    bool configurations_changed;     /* somebody is to be told (rollout_next) */
     uint64_t closes[API_CLOSES_MAX]; /* links to close */
     size_t close_count;
 };
@@ -43,6 +46,7 @@ struct api_request {
     struct slice auth_email, auth_key; /* X-Auth-…, likewise */
     struct slice body;
     int64_t now_us;
+    nsec now; /* of the loop */
     struct arena *arena;
 };
 

@@ -35,15 +35,19 @@ bool take_page(struct call *c, uint64_t per_page_default, uint64_t per_page_max,
 /* The JSON object of the body, or NULL after answering 400. The caller frees it. */
 json_t *take_body(struct call *c);
 json_t *json_time(struct call *c, int64_t us); /* null for 0 */
+/* The tunnel of the path; answers and gives false when it is not there, or deleted unless
+ * `deleted_too`. */
+bool take_tunnel(struct call *c, bool deleted_too, struct tunnel *ret);
 void audit(struct call *c, const char *action, const char *object);
 
 /* ---- handlers ---- */
-void tunnels_collection(struct call *c); /* /accounts/A/cfd_tunnel */
-void tunnels_item(struct call *c);       /* /accounts/A/cfd_tunnel/T… */
-void routes_put(struct call *c);         /* /zones/Z/tunnels/T/routes */
-void dns_records(struct call *c);        /* /zones/Z/dns_records… */
-void identity(struct call *c);           /* /user…, /accounts…, /zones… */
-void quick_create(struct call *c);       /* POST /tunnel */
+void tunnels_collection(struct call *c);     /* /accounts/A/cfd_tunnel */
+void tunnels_item(struct call *c);           /* /accounts/A/cfd_tunnel/T… */
+void tunnels_configurations(struct call *c); /* …/configurations */
+void routes_put(struct call *c);             /* /zones/Z/tunnels/T/routes */
+void dns_records(struct call *c);            /* /zones/Z/dns_records… */
+void identity(struct call *c);               /* /user…, /accounts…, /zones… */
+void quick_create(struct call *c);           /* POST /tunnel */
 
 /* Words for quick tunnels. */
 void quick_words(struct call *c, char *ret, size_t size);

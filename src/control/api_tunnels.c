@@ -84,8 +84,7 @@ char *token_of(struct call *c, const struct tunnel *t)
     return tunnel_token_write(&cred, c->q->arena);
 }
 
-/* The tunnel of the path; answers 404 when it is not there. */
-static bool take_tunnel(struct call *c, bool deleted_too, struct tunnel *ret)
+bool take_tunnel(struct call *c, bool deleted_too, struct tunnel *ret)
 {
     int r = store_tunnel_get(c->api->store, &c->tunnel, ret);
     if (r == 0 && (deleted_too || ret->deleted_us == 0)) {
@@ -370,15 +369,27 @@ static void edit_tunnel(struct call *c)
     }
 }
 
+/* What it says of the tunnel's remote configuration: the reference has the version alone. */
+static void add_configuration(struct call *c, json_t *o, const struct uuid *connector)
+{
+    const struct rollout_state *s = rollout_state(c->api->rollout, &c->tunnel, connector);
+    json_t *refusal = s != NULL && s->refused > 0
+                          ? json_pack("{s:i,s:s}", "version", s->refused, "reason", s->reason)
+                          : json_null();
+    (void)json_object_set_new(o, "config_version", json_integer(s != NULL ? s->applied : 0));
+    (void)json_object_set_new(o, "config_version_wanted", json_integer(s != NULL ? s->wanted : 0));
+    (void)json_object_set_new(o, "config_refused", refusal);
+}
+
 static json_t *connector_json(struct call *c, const struct live_conn *first)
 {
     char id[UUID_TEXT_BYTES];
     json_t *features = json_array();
     for (size_t i = 0; i < first->feature_count; i++)
         (void)json_array_append_new(features, json_string(first->features[i]));
-    json_t *o =
-        json_pack("{s:s,s:s,s:s,s:o,s:i}", "id", uuid_text(&first->connector, id), "version",
-                  first->version, "arch", first->arch, "features", features, "config_version", 0);
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o}", "id", uuid_text(&first->connector, id), "version",
+                          first->version, "arch", first->arch, "features", features);
+    add_configuration(c, o, &first->connector);
     (void)json_object_set_new(o, "run_at", json_time(c, first->opened_us));
     (void)json_object_set_new(o, "conns", connections_json(c, &c->tunnel, &first->connector));
     return o;
@@ -439,43 +450,6 @@ static void get_connector(struct call *c)
     answer_error(c, 404, 1003, "Connector not found");
 }
 
-static void configurations(struct call *c)
-{
-    struct tunnel t;
-    char *json = NULL;
-    int version = 0;
-    json_t *config = NULL, *body;
-    if (!take_tunnel(c, false, &t))
-        return;
-    if (slice_eq(c->q->method, SLICE("PUT"))) {
-        body = take_body(c);
-        if (body == NULL)
-            return;
-        config = json_incref(json_object_get(body, "config"));
-        json_decref(body);
-        json = config != NULL ? json_dumps(config, JSON_COMPACT) : NULL;
-        if (json == NULL || !json_is_object(config)) {
-            answer_error(c, 400, 1002, "config must be an object");
-        } else if (store_config_put(c->api->store, &t.id, json, c->q->now_us, &version) < 0) {
-            answer_error(c, 500, 1000, "The database could not be written");
-        } else {
-            audit(c, "tunnel.configure", c->id);
-        }
-    } else if (store_config_get(c->api->store, &t.id, &version, &json) == 0) {
-        (void)!json_parse(slice_str(json), &config, NULL);
-    }
-    free(json);
-    if (c->r->status != 500 || c->r->body.n > 0) {
-        json_decref(config);
-        return;
-    }
-    json_t *o = json_pack("{s:s,s:s,s:i,s:s}", "account_id", c->api->account, "tunnel_id", c->id,
-                          "version", version, "source", t.is_remote ? "cloudflare" : "local");
-    (void)json_object_set_new(o, "config", config != NULL ? config : json_null());
-    (void)json_object_set_new(o, "created_at", json_time(c, t.created_us));
-    answer(c, o);
-}
-
 static void answer_token(struct call *c)
 {
     struct tunnel t;
@@ -511,8 +485,8 @@ static const struct item {
     { "connections", "GET", 5, list_connectors },
     { "connections", "DELETE", 5, cleanup },
     { "connectors", "GET", 6, get_connector },
-    { "configurations", "GET", 5, configurations },
-    { "configurations", "PUT", 5, configurations },
+    { "configurations", "GET", 5, tunnels_configurations },
+    { "configurations", "PUT", 5, tunnels_configurations },
     { "management", "POST", 5, no_management },
     { "management", "POST", 6, no_management },
 };

@@ -13,10 +13,15 @@ struct live_tunnel {
     size_t count;
     int64_t away_since_us;
     bool is_forgotten; /* goes with its last connection */
+    struct list in_reports;
+    uint8_t *report; /* rules of its own; or NULL */
+    size_t report_bytes;
 };
 
 struct live {
     struct map links, tunnels;
+    struct list reports; /* tunnels that have one, the oldest first */
+    size_t report_bytes;
 };
 
 struct live *live_new(void)
@@ -26,6 +31,7 @@ struct live *live_new(void)
         return NULL;
     map_init(&l->links);
     map_init(&l->tunnels);
+    list_init(&l->reports);
     return l;
 }
 
@@ -41,8 +47,11 @@ void live_free(struct live *l)
     bucket = 0;
     after = NULL;
     for (struct map_node *n = map_next(&l->tunnels, &bucket, &after); n != NULL;
-         n = map_next(&l->tunnels, &bucket, &after))
-        free(container_of(n, struct live_tunnel, node));
+         n = map_next(&l->tunnels, &bucket, &after)) {
+        struct live_tunnel *t = container_of(n, struct live_tunnel, node);
+        free(t->report);
+        free(t);
+    }
     map_done(&l->links);
     map_done(&l->tunnels);
     free(l);
@@ -65,6 +74,7 @@ static struct live_tunnel *tunnel_make(struct live *l, const struct uuid *id)
     t->id = *id;
     t->node.key = slice_of(t->id.bytes, sizeof t->id.bytes);
     list_init(&t->conns);
+    list_init(&t->in_reports);
     if (map_put(&l->tunnels, &t->node) < 0) {
         free(t);
         return NULL;
@@ -76,6 +86,11 @@ static struct live_conn *conn_of(const struct live *l, uint64_t link)
 {
     struct map_node *n = map_get(&l->links, slice_of(&link, sizeof link));
     return n != NULL ? container_of(n, struct live_conn, by_link) : NULL;
+}
+
+const struct live_conn *live_find(const struct live *l, uint64_t link)
+{
+    return conn_of(l, link);
 }
 
 static struct live_conn *twin_of(struct live_tunnel *t, const struct live_conn *c)
@@ -176,6 +191,43 @@ bool live_was_active(const struct live *l, const struct uuid *tunnel)
     return tunnel_of(l, tunnel) != NULL;
 }
 
+/* ---- rules of their own ---- */
+
+static void drop_report(struct live *l, struct live_tunnel *t)
+{
+    l->report_bytes -= t->report_bytes;
+    free(t->report);
+    t->report = NULL;
+    t->report_bytes = 0;
+    list_remove(&t->in_reports);
+}
+
+int live_report(struct live *l, const struct uuid *tunnel, struct slice json)
+{
+    struct live_tunnel *t = tunnel_of(l, tunnel);
+    if (t == NULL || t->count == 0)
+        return ERR_NOTFOUND;
+    drop_report(l, t);
+    uint8_t *copy = malloc(json.n + 1);
+    if (copy == NULL)
+        return ERR_NOMEM;
+    if (json.n > 0)
+        memcpy(copy, json.p, json.n);
+    t->report = copy;
+    t->report_bytes = json.n;
+    l->report_bytes += json.n;
+    list_push_back(&l->reports, &t->in_reports);
+    while (l->report_bytes > LOCAL_REPORTS_BYTES_MAX)
+        drop_report(l, container_of(l->reports.next, struct live_tunnel, in_reports));
+    return 0;
+}
+
+struct slice live_reported(const struct live *l, const struct uuid *tunnel)
+{
+    const struct live_tunnel *t = tunnel_of(l, tunnel);
+    return t != NULL ? slice_of(t->report, t->report_bytes) : (struct slice){ 0 };
+}
+
 void live_forget(struct live *l, const struct uuid *tunnel)
 {
     struct live_tunnel *t = tunnel_of(l, tunnel);
@@ -185,5 +237,6 @@ void live_forget(struct live *l, const struct uuid *tunnel)
     if (t->count > 0)
         return;
     map_remove(&l->tunnels, &t->node);
+    drop_report(l, t);
     free(t);
 }

@@ -31,6 +31,8 @@ int live_add(struct live *l, const struct live_conn *c) __attribute__((warn_unus
 /* The duplicate that live_add would complain of, or NULL. */
 const struct live_conn *live_duplicate(const struct live *l, const struct live_conn *c);
 void live_drain(struct live *l, uint64_t link);
+/* The connection behind a link, or NULL. */
+const struct live_conn *live_find(const struct live *l, uint64_t link);
 /* Gone. *ret_tunnel gets whose it was; false when it was not known. */
 bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel);
 
@@ -43,5 +45,12 @@ const struct live_conn *live_next(const struct live *l, const struct live_conn *
  * never had. */
 int64_t live_away_since(const struct live *l, const struct uuid *tunnel);
 bool live_was_active(const struct live *l, const struct uuid *tunnel);
+/* The rules that a connector says it has of its own; the last word counts. Copied. Past
+ * LOCAL_REPORTS_BYTES_MAX of all tunnels the oldest are forgotten. ERR_NOTFOUND when the tunnel has
+ * no connection, ERR_NOMEM. */
+int live_report(struct live *l, const struct uuid *tunnel, struct slice json)
+    __attribute__((warn_unused_result));
+/* That text, or empty. Valid until the table is touched. */
+struct slice live_reported(const struct live *l, const struct uuid *tunnel);
 /* The tunnel is no more: nothing of it is kept beyond its last connection. */
 void live_forget(struct live *l, const struct uuid *tunnel);

@@ -1,5 +1,6 @@
 #include "edge/edge.h"
 
+#include <assert.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,6 +236,26 @@ void edge_close_link(struct edge *e, uint64_t link)
         .link = link,
     };
     mailbox_post(e->mailboxes[worker], &c->mail);
+}
+
+static void configuration_drop(struct mail *m)
+{
+    config_push_free(container_of(m, struct config_push, mail));
+}
+
+static void configuration_deliver(struct mail *m)
+{
+    struct config_push *p = container_of(m, struct config_push, mail);
+    config_push_start(p->worker, p);
+}
+
+void edge_configure(struct edge *e, struct config_push *p)
+{
+    unsigned worker = LINK_WORKER(p->link);
+    assert(worker < e->count);
+    p->worker = &e->workers[worker];
+    p->mail = (struct mail){ .deliver = configuration_deliver, .drop = configuration_drop };
+    mailbox_post(e->mailboxes[worker], &p->mail);
 }
 
 bool edge_is_draining(const struct edge *e)

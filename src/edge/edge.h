@@ -48,6 +48,9 @@ int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addr
 void edge_publish(struct edge *e, struct snapshot *s);
 /* Closes the connection behind a link. Any thread. */
 void edge_close_link(struct edge *e, uint64_t link);
+/* Tells the connector behind p->link its configuration; conf.plane.configured says what came of it,
+ * whatever it is, unless the edge stops first. Takes p over. Any thread. */
+void edge_configure(struct edge *e, struct config_push *p);
 /* Stops accepting visitors and tells kept-alive ones to go; exchanges under way go on. `drained`
  * (mail of the caller, posted to `reply` once) tells when the last is through or conf.drain is
  * over. */

@@ -49,6 +49,7 @@ struct edge_worker {
     size_t handshake_count;
     struct list sessions; /* connectors' connections */
     struct map sessions_by_id;
+    struct list config_pushes;          /* configurations on their way to connectors */
     struct tunnel_server_group bridged; /* streams from other workers for links over HTTP/2 */
     struct link_table *links;
     struct list waiting;       /* exchanges whose answer has not begun */
@@ -112,6 +113,18 @@ struct link *session_link(struct session *s); /* borrowed */
 struct session *session_find(struct edge_worker *w, uint64_t id);
 void session_close(struct session *s, const char *why);
 void sessions_abort(struct edge_worker *w);
+
+/* config_push.c */
+/* Takes p over. */
+void config_push_start(struct edge_worker *w, struct config_push *p);
+void config_pushes_abort(struct edge_worker *w);
+
+/* local_report.c */
+/* Tells the control plane what the connector behind a link serves by itself. 0: session_reported
+ * follows while there is a session. ERR_NOMEM. */
+int local_report_send(struct edge_worker *w, uint64_t link, struct slice json)
+    __attribute__((warn_unused_result));
+void session_reported(struct session *s); /* of session.c */
 
 /* bridge.c: a stream from another worker, joined to a link of this one */
 struct bridge_request;

@@ -37,6 +37,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     if (w->handshake_patience == 0)
         w->handshake_patience = VISITOR_HANDSHAKE_MS * NSEC_PER_MSEC;
     list_init(&w->sessions);
+    list_init(&w->config_pushes);
     list_init(&w->waiting);
     list_init(&w->held);
     map_init(&w->sessions_by_id);
@@ -340,6 +341,7 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     visitors_abort(w);
     h1_group_abort(&w->visitors);
     tunnel_server_abort(&w->bridged);
+    config_pushes_abort(w);
     sessions_abort(w);
     w->edge->endpoints[w->index] = NULL; /* packets that others still pass on are dropped */
     quic_endpoint_free(w->quic);

@@ -37,9 +37,11 @@ struct session {
     struct buf in, out;
     enum session_state state;
     struct link *link;
-    uint64_t opened;        /* streams, by us */
-    uint32_t register_id;   /* of the call that waits for its answer */
-    bool is_told;           /* the control plane knows of it */
+    uint64_t opened;      /* streams, by us */
+    uint32_t register_id; /* of the call that waits for its answer */
+    bool is_told;         /* the control plane knows of it */
+    uint32_t report_id;   /* of updateLocalConfiguration, while that is on its way there */
+    bool is_reporting;
     struct link_news *news; /* laid by: tell_workers cannot fail */
     struct reaper reaper;
 };
@@ -456,6 +458,30 @@ static void unregister(struct session *s, uint32_t id)
     (void)!empty_answer(s->rpc, id, &s->out);
 }
 
+/* One at a time, which is answered when the control plane has it: each may be a mebibyte. */
+static void report_rules(struct session *s, const struct rpc_event *call)
+{
+    const char *wrong = s->state != SESSION_SERVING ? "the connection is not registered"
+                        : s->is_reporting           ? "the last configuration is being taken"
+                                                    : NULL;
+    if (wrong == NULL &&
+        local_report_send(s->worker, s->link->id, local_configuration_read(&call->value)) < 0)
+        wrong = "the edge is out of memory";
+    if (wrong != NULL) {
+        (void)!rpc_answer_exception(s->rpc, call->id, wrong, &s->out);
+        return;
+    }
+    s->is_reporting = true;
+    s->report_id = call->id;
+}
+
+void session_reported(struct session *s)
+{
+    s->is_reporting = false;
+    (void)!empty_answer(s->rpc, s->report_id, &s->out);
+    task_wake(&s->task);
+}
+
 static void on_call(struct session *s, const struct rpc_event *call)
 {
     if (call->interface == REGISTRATION_INTERFACE && call->method == METHOD_REGISTER)
@@ -464,8 +490,7 @@ static void on_call(struct session *s, const struct rpc_event *call)
         unregister(s, call->id);
     else if (call->interface == REGISTRATION_INTERFACE &&
              call->method == METHOD_LOCAL_CONFIGURATION)
-        (void)!empty_answer(s->rpc, call->id,
-                            &s->out); /* kept for remote configuration, which is not here yet */
+        report_rules(s, call);
     else
         (void)!rpc_answer_unimplemented(s->rpc, call, &s->out);
 }

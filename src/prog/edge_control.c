@@ -10,6 +10,7 @@
 #include "http/date.h"
 #include "http/long_text.h"
 #include "http/page.h"
+#include "prog/edge_rollout.h"
 
 #define SWEEP_NSEC_MAX  (15 * NSEC_PER_SEC)
 #define SWEEP_NSEC_MIN  (100 * NSEC_PER_MSEC)
@@ -36,6 +37,9 @@ static void carry_out(struct edge_control *c)
     for (size_t i = 0; i < c->api.close_count; i++)
         edge_close_link(c->edge, c->api.closes[i]);
     c->api.close_count = 0;
+    if (c->api.configurations_changed)
+        edge_rollout_wake(c);
+    c->api.configurations_changed = false;
 }
 
 /* ---- the API as a right side ---- */
@@ -105,6 +109,7 @@ static void run_api(struct api_call *c, struct slice body)
         .auth_key = field_of(ex, SLICE("x-auth-key")),
         .body = body,
         .now_us = clock_wall_us(),
+        .now = loop_now(c->control->loop),
         .arena = &arena,
     };
     api_handle(&c->control->api, &q, &answer);
@@ -263,8 +268,12 @@ static void unregister_deliver(struct mail *m)
 static void gone_deliver(struct mail *m)
 {
     struct notice *n = container_of(m, struct notice, mail);
+    struct api *api = &n->control->api;
+    const struct live_conn *conn = live_find(api->live, n->link);
     struct uuid tunnel;
-    (void)live_remove(n->control->api.live, n->link, &tunnel);
+    if (conn != NULL)
+        rollout_left(api->rollout, &conn->tunnel, &conn->connector);
+    (void)live_remove(api->live, n->link, &tunnel);
     free(n);
 }
 
@@ -303,9 +312,9 @@ static void fill_live(const struct registration *r, struct live_conn *ret)
     memcpy(ret->features, r->features, sizeof ret->features);
 }
 
-/* Unknown tunnels and wrong secrets are told apart by nobody. 0, ERR_DENIED, or what the database
- * said. */
-static int authorise(struct edge_control *c, const struct registration *r)
+/* Unknown tunnels and wrong secrets are told apart by nobody. *ret_is_remote: the tunnel is managed
+ * remotely. 0, ERR_DENIED, or what the database said. */
+static int authorise(struct edge_control *c, const struct registration *r, bool *ret_is_remote)
 {
     struct tunnel t;
     int e = store_tunnel_get(c->api.store, &r->tunnel, &t);
@@ -314,6 +323,7 @@ static int authorise(struct edge_control *c, const struct registration *r)
     bool is_good =
         t.deleted_us == 0 && slice_eq(slice_str(r->account), slice_str(c->api.account)) &&
         slice_eq_secret(slice_of(r->secret, r->secret_bytes), slice_of(t.secret, t.secret_bytes));
+    *ret_is_remote = t.is_remote;
     explicit_bzero(&t, sizeof t);
     return is_good ? 0 : ERR_DENIED;
 }
@@ -334,22 +344,39 @@ static void replace_lost(struct edge_control *c, const struct registration *r,
 {
     const struct live_conn *lost =
         r->attempts > 0 || r->replace_existing ? live_duplicate(c->api.live, conn) : NULL;
-    if (lost == NULL)
+    if (lost == NULL || c->edge == NULL) /* it may have been stopped meanwhile */
         return;
     uint64_t link = lost->link;
     live_drain(c->api.live, link);
     edge_close_link(c->edge, link);
 }
 
-static void decide(struct edge_control *c, struct registration *r)
+/* Into both tables, or neither. */
+static int admit(struct edge_control *c, const struct registration *r)
 {
     struct live_conn conn;
-    int e = authorise(c, r);
+    struct uuid tunnel;
+    int version = 0;
+    int e = r->is_remotely_managed ? store_config_version(c->api.store, &r->tunnel, &version) : 0;
+    if (e < 0)
+        return e;
+    fill_live(r, &conn);
+    replace_lost(c, r, &conn);
+    e = live_add(c->api.live, &conn);
+    if (e < 0)
+        return e;
+    e = rollout_joined(c->api.rollout, &r->tunnel, &r->connector, version, loop_now(c->loop));
+    if (e < 0)
+        (void)live_remove(c->api.live, r->link, &tunnel);
+    return e;
+}
+
+static void decide(struct edge_control *c, struct registration *r)
+{
+    int e = authorise(c, r, &r->is_remotely_managed);
     if (e == 0) {
         random_uuid(&r->connection);
-        fill_live(r, &conn);
-        replace_lost(c, r, &conn);
-        e = live_add(c->api.live, &conn);
+        e = admit(c, r);
     }
     if (e < 0) {
         /* Only what cannot change is refused for good. */
@@ -377,10 +404,12 @@ static void log_decision(const struct registration *r)
 static void enroll_deliver(struct mail *m)
 {
     struct registration *r = container_of(m, struct registration, mail);
-    decide(r->plane_ctx, r);
+    struct edge_control *c = r->plane_ctx;
+    decide(c, r);
     log_decision(r);
     r->mail = (struct mail){ .deliver = r->answer_deliver, .drop = r->answer_drop };
     mailbox_post(r->reply, &r->mail);
+    edge_rollout_wake(c); /* its configuration follows, behind the answer */
 }
 
 static void enroll_drop(struct mail *m)
@@ -399,7 +428,12 @@ static void plane_enroll(void *ctx, struct registration *r)
 struct plane edge_control_plane(struct edge_control *c)
 {
     return (struct plane){
-        .ctx = c, .enroll = plane_enroll, .unregister = plane_unregister, .gone = plane_gone
+        .ctx = c,
+        .enroll = plane_enroll,
+        .unregister = plane_unregister,
+        .configured = edge_rollout_configured,
+        .reported = edge_rollout_reported,
+        .gone = plane_gone,
     };
 }
 
@@ -449,6 +483,7 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
     chunk_pool_keep_secrets(loop_chunks(loop)); /* tokens and secrets are asked for and told */
     c->mailbox = loop_mailbox(loop);
     task_init(&c->task, loop, control_run);
+    edge_rollout_open(c);
     h1_group_init(&c->clients, loop, &c->task, route_local, c);
     c->clients.head_out = http_date_head;
     int r = tcp_listen(loop, local, &opts, &c->task, &c->local, &got);
@@ -466,6 +501,8 @@ void edge_control_close(struct edge_control *c)
     tcp_listener_close(c->local);
     c->local = NULL;
     deadline_clear(&c->sweep);
+    edge_rollout_close(c);
+    c->edge = NULL; /* it is stopped next, and what it still says asks nothing of it */
     h1_group_abort(&c->clients);
     task_done(&c->task);
 }

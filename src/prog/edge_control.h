@@ -15,6 +15,8 @@ struct edge_control {
     struct tcp_listener *local;
     struct h1_group clients;
     struct deadline sweep;
+    struct task rollout; /* tells connectors their configurations */
+    struct deadline rollout_due;
 };
 
 /* Opens the local address. `api` has been initialised. */

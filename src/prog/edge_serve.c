@@ -282,12 +282,13 @@ static int open_store(struct server *s, struct fault *fault)
     char file[DATADIR_PATH_BYTES];
     struct api *api = &s->control.api;
     api->live = live_new();
+    api->rollout = rollout_new();
     api->quick_max = (size_t)s->o->quick_tunnels;
     api->quick_away_us = (int64_t)(s->o->quick_away / NSEC_PER_USEC);
     api->location = "ADT";
     api->started_us = clock_wall_us();
     memcpy(api->pin, s->dir.pin, sizeof api->pin);
-    if (api->live == NULL)
+    if (api->live == NULL || api->rollout == NULL)
         return fault_set(fault, ERR_NOMEM, "out of memory");
     int r =
         store_open(datadir_file(s->dir.path, "adit.db", file), s->dir.seal_key, &api->store, fault);
@@ -413,6 +414,7 @@ static void server_close(struct server *s)
     }
     store_close(s->control.api.store);
     live_free(s->control.api.live);
+    rollout_free(s->control.api.rollout);
     datadir_close(&s->dir);
     arena_done(&s->arena);
 }

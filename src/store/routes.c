@@ -86,43 +86,78 @@ size_t store_route_count(struct store *s, const struct uuid *tunnel)
 
 /* ---- configurations ---- */
 
-int store_config_get(struct store *s, const struct uuid *tunnel, int *ret_version, char **ret_json)
+int store_config_get(struct store *s, const struct uuid *tunnel, struct store_config *ret)
 {
-    sqlite3_stmt *st = store_statement(
-        s,
-        "SELECT version, json FROM configurations WHERE tunnel = ? ORDER BY version DESC LIMIT 1");
+    sqlite3_stmt *st =
+        store_statement(s, "SELECT version, created, json FROM configurations WHERE tunnel = ?"
+                           " ORDER BY version DESC LIMIT 1");
     store_bind_uuid(st, 1, tunnel);
     int r = store_step(s, st);
     if (r <= 0)
         return r < 0 ? r : ERR_NOTFOUND;
-    *ret_version = sqlite3_column_int(st, 0);
-    *ret_json =
-        slice_dup(slice_of(sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1)));
+    struct store_config found = { .version = sqlite3_column_int(st, 0),
+                                  .created_us = sqlite3_column_int64(st, 1) };
+    const unsigned char *text = sqlite3_column_text(st, 2);
+    found.json =
+        text != NULL ? slice_dup(slice_of(text, (size_t)sqlite3_column_bytes(st, 2))) : NULL;
+    (void)sqlite3_reset(st);
+    if (found.json == NULL)
+        return ERR_NOMEM;
+    *ret = found;
+    return 0;
+}
+
+int store_config_version(struct store *s, const struct uuid *tunnel, int *ret)
+{
+    sqlite3_stmt *st =
+        store_statement(s, "SELECT coalesce(max(version), 0) FROM configurations WHERE tunnel = ?");
+    store_bind_uuid(st, 1, tunnel);
+    int r = store_step(s, st);
+    if (r <= 0)
+        return r < 0 ? r : ERR_IO;
+    *ret = sqlite3_column_int(st, 0);
     (void)sqlite3_reset(st);
     return 0;
+}
+
+/* Inside a transaction. */
+static int add_version(struct store *s, const struct uuid *tunnel, int version, const char *json,
+                       int64_t now_us)
+{
+    sqlite3_stmt *add = store_statement(
+        s, "INSERT INTO configurations (tunnel, version, json, created) VALUES (?, ?, ?, ?)");
+    sqlite3_stmt *prune =
+        store_statement(s, "DELETE FROM configurations WHERE tunnel = ? AND version <= ?");
+    sqlite3_stmt *mark = store_statement(s, "UPDATE tunnels SET remote = 1 WHERE id = ?");
+    if (add == NULL || prune == NULL || mark == NULL)
+        return ERR_IO;
+    store_bind_uuid(add, 1, tunnel);
+    (void)sqlite3_bind_int(add, 2, version);
+    store_bind_text(add, 3, slice_str(json));
+    (void)sqlite3_bind_int64(add, 4, now_us);
+    store_bind_uuid(prune, 1, tunnel);
+    (void)sqlite3_bind_int(prune, 2, version - REMOTE_CONFIG_VERSIONS_MAX);
+    store_bind_uuid(mark, 1, tunnel);
+    int r = store_run(s, add);
+    if (r == 0)
+        r = store_run(s, prune);
+    return r < 0 ? r : store_run(s, mark);
 }
 
 int store_config_put(struct store *s, const struct uuid *tunnel, const char *json, int64_t now_us,
                      int *ret_version)
 {
     int version = 0;
-    char *old = NULL;
-    int r = store_config_get(s, tunnel, &version, &old);
-    free(old);
-    if (r < 0 && r != ERR_NOTFOUND)
-        return r;
-    version = r == 0 ? version + 1 : 1;
-    sqlite3_stmt *st = store_statement(
-        s, "INSERT INTO configurations (tunnel, version, json, created) VALUES (?, ?, ?, ?)");
-    store_bind_uuid(st, 1, tunnel);
-    store_bind_text(st, 3, slice_str(json));
-    if (st != NULL) {
-        (void)sqlite3_bind_int(st, 2, version);
-        (void)sqlite3_bind_int64(st, 4, now_us);
-    }
-    r = store_run(s, st);
+    if (store_exec(s, "BEGIN IMMEDIATE") < 0)
+        return ERR_IO;
+    int r = store_config_version(s, tunnel, &version);
+    if (r == 0 && version == INT32_MAX) /* it goes out as 32 bits */
+        r = ERR_IO;
     if (r == 0)
-        *ret_version = version;
+        r = add_version(s, tunnel, version + 1, json, now_us);
+    r = store_end(s, r);
+    if (r == 0)
+        *ret_version = version + 1;
     return r;
 }
 

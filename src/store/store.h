@@ -66,9 +66,19 @@ int store_route_each(struct store *s, int (*each)(void *ctx, const struct dns_ro
 size_t store_route_count(struct store *s, const struct uuid *tunnel);
 
 /* ---- configurations ---- */
-/* The newest version's JSON from malloc; ERR_NOTFOUND when there is none. */
-int store_config_get(struct store *s, const struct uuid *tunnel, int *ret_version, char **ret_json)
+struct store_config {
+    int version; /* from 1 */
+    int64_t created_us;
+    char *json; /* from malloc */
+};
+/* The newest version; ERR_NOTFOUND when there is none, ERR_NOMEM. */
+int store_config_get(struct store *s, const struct uuid *tunnel, struct store_config *ret)
     __attribute__((warn_unused_result));
+/* Its number alone; 0 when there is none. */
+int store_config_version(struct store *s, const struct uuid *tunnel, int *ret)
+    __attribute__((warn_unused_result));
+/* A new version, of a tunnel that is managed remotely from then on. The last
+ * REMOTE_CONFIG_VERSIONS_MAX are kept. */
 int store_config_put(struct store *s, const struct uuid *tunnel, const char *json, int64_t now_us,
                      int *ret_version) __attribute__((warn_unused_result));
 

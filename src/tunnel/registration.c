@@ -128,6 +128,33 @@ int local_configuration_call(struct rpc *r, struct slice json, struct buf *out, 
     return rpc_send(&b, out);
 }
 
+struct slice local_configuration_read(const struct capnp_struct *params)
+{
+    return capnp_data(params, 0);
+}
+
+int configuration_call(struct rpc *r, int32_t version, struct slice json, struct buf *out,
+                       uint32_t *ret_id)
+{
+    struct capnp_builder b;
+    struct capnp_ref params;
+    int e = rpc_call(r, CONFIGURATION_INTERFACE, METHOD_UPDATE_CONFIGURATION, 1, 1, &b, &params,
+                     ret_id);
+    if (e < 0)
+        return e;
+    capnp_put_u32(&b, params, 0, (uint32_t)version);
+    capnp_put_data(&b, params, 0, json);
+    return rpc_send(&b, out);
+}
+
+int configuration_result_read(const struct capnp_struct *results, struct configuration_result *ret)
+{
+    struct capnp_struct result = capnp_get(results, 0);
+    *ret = (struct configuration_result){ .applied = (int32_t)capnp_u32(&result, 0),
+                                          .err = capnp_text(&result, 0) };
+    return results->msg != NULL && results->msg->err < 0 ? results->msg->err : 0;
+}
+
 int empty_answer(struct rpc *r, uint32_t id, struct buf *out)
 {
     struct capnp_builder b;

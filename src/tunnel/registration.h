@@ -55,3 +55,15 @@ int empty_answer(struct rpc *r, uint32_t id, struct buf *out) __attribute__((war
 /* updateLocalConfiguration with a JSON text. */
 int local_configuration_call(struct rpc *r, struct slice json, struct buf *out, uint32_t *ret_id)
     __attribute__((warn_unused_result));
+struct slice local_configuration_read(const struct capnp_struct *params);
+
+/* updateConfiguration, which the edge calls on a stream of its own. */
+int configuration_call(struct rpc *r, int32_t version, struct slice json, struct buf *out,
+                       uint32_t *ret_id) __attribute__((warn_unused_result));
+/* Its result: the version in force, and why it is not the one that was sent. */
+struct configuration_result {
+    int32_t applied;
+    struct slice err;
+};
+int configuration_result_read(const struct capnp_struct *results, struct configuration_result *ret)
+    __attribute__((warn_unused_result));

@@ -29,7 +29,7 @@ struct control_lab {
     struct edge_worker workers[CONTROL_WORKERS];
     struct mailbox *mailboxes[CONTROL_WORKERS];
     enum plane_answer answer;
-    unsigned enrolled, gone, unregistered;
+    unsigned enrolled, gone, unregistered, reported;
     bool was_listed; /* every worker had the link when the connector heard that it is registered */
     /* the connection, as the session sees it */
     struct task *session;
@@ -119,6 +119,15 @@ static void plane_unregister(void *ctx, uint64_t link)
     ((struct control_lab *)ctx)->unregistered++;
 }
 
+static void plane_reported(void *ctx, struct local_report *r)
+{
+    struct control_lab *l = ctx;
+    assert_true(slice_eq(r->json, SLICE(CONTROL_JSON)));
+    l->reported++;
+    r->mail = (struct mail){ .deliver = r->answer_deliver, .drop = r->answer_drop };
+    mailbox_post(r->reply, &r->mail);
+}
+
 static void plane_gone(void *ctx, uint64_t link)
 {
     (void)link;
@@ -201,6 +210,7 @@ static void worker_open(struct control_lab *l, unsigned index)
     w->loop = l->loop;
     w->mailbox = l->mailboxes[index] = loop_mailbox(l->loop);
     list_init(&w->sessions);
+    list_init(&w->config_pushes);
     list_init(&w->waiting);
     list_init(&w->held);
     map_init(&w->sessions_by_id);
@@ -218,7 +228,11 @@ static void control_open(struct control_lab *l, enum plane_answer answer)
     l->edge.workers = l->workers;
     l->edge.mailboxes = l->mailboxes;
     l->edge.conf.plane = (struct plane){
-        .ctx = l, .enroll = plane_enroll, .unregister = plane_unregister, .gone = plane_gone
+        .ctx = l,
+        .enroll = plane_enroll,
+        .unregister = plane_unregister,
+        .reported = plane_reported,
+        .gone = plane_gone,
     };
     for (unsigned i = 0; i < CONTROL_WORKERS; i++)
         worker_open(l, i);

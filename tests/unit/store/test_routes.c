@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "place.h"
 
 static struct dns_route route_of(const char *hostname, uint8_t tunnel)
@@ -80,7 +81,7 @@ TEST(routes_go_with_their_tunnel)
     enum route_change change;
     struct dns_route a = route_of("a.example", 1), b = route_of("b.example", 2);
     int version;
-    char *json = NULL;
+    struct store_config got;
     CHECK_OK(store_route_put(s, &a, false, &change));
     CHECK_OK(store_route_put(s, &b, false, &change));
     CHECK_OK(store_config_put(s, &b.tunnel, "{}", 1, &version));
@@ -89,7 +90,7 @@ TEST(routes_go_with_their_tunnel)
     char all[200] = "";
     CHECK_OK(store_route_each(s, note, all));
     CHECK(all[0] == 0);
-    CHECK_ERR(ERR_NOTFOUND, store_config_get(s, &b.tunnel, &version, &json));
+    CHECK_ERR(ERR_NOTFOUND, store_config_get(s, &b.tunnel, &got));
     store_close(s);
     place_done(&p);
 }
@@ -98,20 +99,67 @@ TEST(configurations_count_their_versions)
 {
     struct place p;
     struct store *s = two_tunnels(&p);
-    struct uuid one = { { 1 } }, none = { { 99 } };
+    struct uuid one = { { 1 } }, two = { { 2 } }, none = { { 99 } };
+    struct store_config got = { 0 };
+    struct tunnel t;
     int version = 0;
-    char *json = NULL;
-    CHECK_ERR(ERR_NOTFOUND, store_config_get(s, &one, &version, &json));
+    CHECK_ERR(ERR_NOTFOUND, store_config_get(s, &one, &got));
+    CHECK_OK(store_config_version(s, &one, &version));
+    CHECK(version == 0);
     CHECK_OK(store_config_put(s, &one, "{\"a\":1}", 1, &version));
     CHECK(version == 1);
-    CHECK_OK(store_config_put(s, &one, "{\"a\":2}", 2, &version));
+    CHECK_OK(store_config_put(s, &one, "{\"a\":2}", 7, &version));
     CHECK(version == 2);
-    CHECK_OK(store_config_get(s, &one, &version, &json));
-    CHECK(version == 2 && strcmp(json, "{\"a\":2}") == 0);
-    free(json);
+    CHECK_OK(store_config_get(s, &one, &got));
+    CHECK(got.version == 2 && got.created_us == 7 && strcmp(got.json, "{\"a\":2}") == 0);
+    free(got.json);
+    CHECK_OK(store_config_version(s, &one, &version));
+    CHECK(version == 2);
     CHECK_ERR(ERR_NOTFOUND, store_config_put(s, &none, "{}", 1, &version));
     CHECK(version == 2);
+    CHECK_OK(store_config_version(s, &two, &version));
+    CHECK(version == 0);
+    CHECK_OK(store_tunnel_get(s, &one, &t)); /* and is managed remotely from then on */
+    CHECK(t.is_remote);
+    CHECK_OK(store_tunnel_get(s, &two, &t));
+    CHECK(!t.is_remote);
     store_close(s);
+    place_done(&p);
+}
+
+static int count_rows(const char *path, const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    assert_true(sqlite3_open(path, &db) == SQLITE_OK);
+    assert_true(sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK);
+    assert_true(sqlite3_step(st) == SQLITE_ROW);
+    int n = sqlite3_column_int(st, 0);
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_close(db);
+    return n;
+}
+
+TEST(the_last_versions_of_a_configuration_are_kept)
+{
+    struct place p;
+    struct store *s = two_tunnels(&p);
+    struct uuid one = { { 1 } }, two = { { 2 } };
+    struct store_config got = { 0 };
+    int version = 0;
+    CHECK_OK(store_config_put(s, &two, "{}", 1, &version));
+    for (int i = 1; i <= REMOTE_CONFIG_VERSIONS_MAX + 3; i++) {
+        CHECK_OK(store_config_put(s, &one, "{}", i, &version));
+        CHECK(version == i);
+    }
+    CHECK_OK(store_config_get(s, &two, &got)); /* another's stay */
+    CHECK(got.version == 1);
+    free(got.json);
+    store_close(s);
+    CHECK(count_rows(p.path, "SELECT count(*) FROM configurations WHERE version > 3") ==
+          REMOTE_CONFIG_VERSIONS_MAX);
+    CHECK(count_rows(p.path, "SELECT count(*) FROM configurations") ==
+          REMOTE_CONFIG_VERSIONS_MAX + 1);
     place_done(&p);
 }
 
@@ -154,4 +202,4 @@ TEST(settings_tokens_and_audit_are_kept)
 
 TESTS(RUN(a_hostname_leads_to_one_tunnel), RUN(a_walk_may_be_ended),
       RUN(routes_go_with_their_tunnel), RUN(configurations_count_their_versions),
-      RUN(settings_tokens_and_audit_are_kept))
+      RUN(the_last_versions_of_a_configuration_are_kept), RUN(settings_tokens_and_audit_are_kept))

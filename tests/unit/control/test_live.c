@@ -1,0 +1,62 @@
+/* What connectors say of the rules of their own, in the table of who is connected. */
+#include "base/limits.h"
+#include "control/live.h"
+#include "test.h"
+
+static struct uuid tunnel(uint8_t n)
+{
+    return (struct uuid){ { n } };
+}
+
+static void connect_one(struct live *l, uint8_t n)
+{
+    struct live_conn c = { .link = n, .tunnel = tunnel(n), .connector = { { n } } };
+    assert_int_equal(live_add(l, &c), 0);
+}
+
+TEST(the_last_word_of_a_tunnel_is_kept)
+{
+    struct live *l = live_new();
+    struct uuid one = tunnel(1), two = tunnel(2);
+    CHECK_ERR(ERR_NOTFOUND, live_report(l, &one, SLICE("{}")));
+    connect_one(l, 1);
+    CHECK(live_reported(l, &one).n == 0);
+    CHECK_OK(live_report(l, &one, SLICE("{\"a\":1}")));
+    CHECK_OK(live_report(l, &one, SLICE("{\"a\":2}")));
+    CHECK_SLICE(live_reported(l, &one), SLICE("{\"a\":2}"));
+    CHECK(live_reported(l, &two).n == 0);
+    struct uuid gone;
+    CHECK(live_remove(l, 1, &gone)); /* and while nobody is there */
+    CHECK_SLICE(live_reported(l, &one), SLICE("{\"a\":2}"));
+    CHECK_ERR(ERR_NOTFOUND, live_report(l, &one, SLICE("{}")));
+    live_forget(l, &one);
+    CHECK(live_reported(l, &one).n == 0);
+    live_free(l);
+}
+
+TEST(the_oldest_words_go_when_there_are_too_many)
+{
+    struct live *l = live_new();
+    size_t n = LOCAL_REPORTS_BYTES_MAX / 4;
+    uint8_t *text = calloc(1, n);
+    struct uuid id;
+    for (uint8_t i = 1; i <= 6; i++)
+        connect_one(l, i);
+    for (uint8_t i = 1; i <= 4; i++) {
+        id = tunnel(i);
+        CHECK_OK(live_report(l, &id, slice_of(text, n)));
+    }
+    id = tunnel(1);
+    CHECK_OK(live_report(l, &id, slice_of(text, n))); /* the youngest now, and counted once */
+    CHECK(live_reported(l, &id).n == n);
+    id = tunnel(5);
+    CHECK_OK(live_report(l, &id, SLICE("x")));
+    for (uint8_t i = 1; i <= 5; i++) {
+        id = tunnel(i);
+        CHECK((live_reported(l, &id).n == 0) == (i == 2));
+    }
+    free(text);
+    live_free(l);
+}
+
+TESTS(RUN(the_last_word_of_a_tunnel_is_kept), RUN(the_oldest_words_go_when_there_are_too_many))
