@@ -29,7 +29,7 @@ TEST(a_proxy_is_read_as_people_write_it)
         { "http://me:it%27s%20me@proxy.test", "proxy.test", 80, "Basic bWU6aXQncyBtZQ==", true },
         { "http://me@proxy.test", "proxy.test", 80, "Basic bWU6", true },
         { "socks5://proxy.test:1080", "proxy.test", 1080, "", false },
-        { "https://proxy.test", "proxy.test", 80, "", false },
+        { "https://proxy.test", "proxy.test", 443, "", false },
         { "http://", "", 0, "", false },
         { "http://pro xy", "", 0, "", false },
         { "http://proxy.test:99999", "", 0, "", false },
