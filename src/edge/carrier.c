@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "tunnel/h2_words.h"
 
-#define KEEPALIVE_NSEC (45 * NSEC_PER_SEC)   /* of silence: then a PING */
+#define KEEPALIVE_NSEC (110 * NSEC_PER_SEC)  /* of silence: then a PING */
 #define PONG_NSEC      (10 * NSEC_PER_SEC)   /* until the connection is given up */
 #define ASK_NSEC       (100 * NSEC_PER_MSEC) /* without an answer to what we said: then a PING */
 #define REFUSED_NSEC   (NSEC_PER_SEC / 2)    /* when its machine says that nobody listens there */
