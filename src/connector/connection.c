@@ -16,6 +16,7 @@
     (2 * NSEC_PER_SEC) /* the edge is told; whether it answers does not matter for long */
 #define LINGER_NSEC                                                                                \
     (NSEC_PER_SEC / 4) /* requests that were on their way when the edge heard of the end */
+#define PART_NSEC            (NSEC_PER_SEC / 2) /* for what is told that it ends, each of two times */
 #define RIVAL_NSEC           (NSEC_PER_SEC / 4) /* of silence: then HTTP/2 is dialled too */
 #define BACKOFF_EXPONENT_MAX 10
 
@@ -49,6 +50,7 @@ struct connection {
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
     nsec drain_end;
+    enum parting parting; /* behind that */
     nsec asked_at[CALLS]; /* 0: not under way */
     struct addr local;    /* the port stays the same over all dials */
     struct reaper reaper;
@@ -453,6 +455,24 @@ static void check_registration(struct connection *c)
         lose(c, ERR_TIMEOUT, "the edge did not answer the registration in time");
 }
 
+/* The grace period is over: what can end in order is told, the origins before the visitors, and
+ * gets a moment for it. False when there is nothing (more) to wait for. */
+static bool part(struct connection *c)
+{
+    if (c->parting == PARTING_BOTH)
+        return false;
+    c->parting++;
+    c->is_lingering = false;
+    size_t count = serve_part(c->conf.serve, c->conf.index, c->parting);
+    if (c->parting == PARTING_ORIGIN && count > 0) {
+        metric_add(c->conf.serve->metrics, SERVE_parted, (int64_t)count);
+        log_info("grace period is over: websockets and event streams are told",
+                 LU64("connIndex", c->conf.index), LU64("count", count));
+    }
+    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + PART_NSEC);
+    return count > 0;
+}
+
 /* Unregistering first, then the grace period for what is under way. */
 static void check_drain(struct connection *c)
 {
@@ -472,7 +492,7 @@ static void check_drain(struct connection *c)
     }
     bool is_idle =
         !c->is_unregistering && !c->is_lingering && c->transport->ops->is_idle(c->transport);
-    if (is_late || is_idle)
+    if (is_idle || (is_late && !part(c)))
         connection_on(c, EV_TIMER);
 }
 

@@ -280,6 +280,7 @@ static void dispatch_run(struct task *t)
         return;
     }
     forward_trailers(d->ex);
+    parting_before(d->ex);
     if (d->is_held)
         unhold(d);
     for (;;) {
@@ -288,7 +289,8 @@ static void dispatch_run(struct task *t)
             time_out(d);
             return;
         }
-        if (r == 0) {
+        bool is_parted = (r == 0 || r == ERR_AGAIN) && parting_after(d->ex);
+        if (r == 0 || is_parted) {
             leave(d);
             return;
         }

@@ -61,6 +61,7 @@ struct edge_worker {
     bool is_draining;
     struct task drain;
     struct deadline drain_end;
+    enum parting parting; /* behind that */
     struct edge_drain *drained; /* who waits for the drain, or NULL */
 };
 

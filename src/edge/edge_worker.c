@@ -8,6 +8,7 @@
 #include "edge/forward.h"
 
 #define TUNNEL_PORT_TRIES 16
+#define PART_NSEC         (NSEC_PER_SEC / 2) /* for what is told that it ends, each of two times */
 
 static void accept_run(struct task *t);
 static void drain_run(struct task *t);
@@ -266,13 +267,32 @@ static void drain_over(struct edge_drain *d)
     free(d);
 }
 
+/* The time is over: what can end in order is told, the origins before the visitors, and gets a
+ * moment for it. False when there is nothing (more) to wait for. */
+static bool part(struct edge_worker *w)
+{
+    if (w->parting == PARTING_BOTH)
+        return false;
+    w->parting++;
+    size_t count = h1_group_part(&w->visitors, w->parting);
+    if (w->parting == PARTING_ORIGIN && count > 0) {
+        metric_add(w->metrics, EDGE_parted, (int64_t)count);
+        log_info("drain time is over: websockets and event streams are told", LU64("count", count));
+    }
+    deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + PART_NSEC);
+    return count > 0;
+}
+
 static void drain_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, drain);
     bool is_late = deadline_take(&w->drain_end);
-    if (w->drained == NULL || (w->visitors.count + w->handshake_count > 0 && !is_late))
+    bool is_through = w->visitors.count + w->handshake_count == 0;
+    if (w->drained == NULL || (!is_through && !is_late))
         return;
-    if (is_late)
+    if (!is_through && part(w))
+        return;
+    if (!is_through)
         log_warn("drain time is over: closing what is left", LU64("visitors", w->visitors.count));
     deadline_clear(&w->drain_end);
     drain_over(w->drained);

@@ -86,6 +86,18 @@ void h1_group_drain(struct h1_group *g)
     }
 }
 
+size_t h1_group_part(struct h1_group *g, enum parting parting)
+{
+    size_t count = 0;
+    list_each(it, &g->conns)
+    {
+        struct h1_conn *c = container_of(it, struct h1_conn, node);
+        if (c->ex != NULL)
+            count += exchange_part(c->ex, parting);
+    }
+    return count;
+}
+
 const struct addr *h1_conn_peer(const struct h1_conn *c)
 {
     return &c->peer;
