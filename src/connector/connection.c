@@ -49,6 +49,8 @@ struct connection {
     bool has_dialled, has_rival;
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
+    bool is_report_due;
+    char *told; /* the local configuration, when it is ours */
     nsec drain_end;
     enum parting parting; /* behind that */
     nsec asked_at[CALLS]; /* 0: not under way */
@@ -240,6 +242,7 @@ static void enroll(struct connection *c)
 
 static void report(struct connection *c)
 {
+    c->is_report_due = false;
     count(c, SERVE_config_pushes);
     if (control_client_report(&c->control, c->conf.local_configuration) < 0) {
         count(c, SERVE_config_push_errors);
@@ -247,6 +250,7 @@ static void report(struct connection *c)
         return;
     }
     call_begins(c, CALL_REPORT);
+    task_wake(&c->task); /* which sends it */
 }
 
 static void serve(struct connection *c)
@@ -522,6 +526,8 @@ static void connection_run(struct task *t)
         (void)control_client_run(&c->control); /* its end means nothing: the connection's does */
         if (!c->control.is_reporting)
             call_ends(c, CALL_REPORT, c->control.has_report_failed);
+        if (c->is_report_due && !c->control.is_reporting && !c->control.is_remotely_managed)
+            report(c);
         c->transport->ops->serve(c->transport, c->conf.serve, c->conf.index, c->control.extensions);
     }
     if (c->state == CONNECTION_DRAINING)
@@ -549,6 +555,15 @@ bool connection_stats(const struct connection *c, struct quic_stats *ret)
     return c->transport != NULL && c->transport->ops->stats(c->transport, ret);
 }
 
+void connection_tell_configuration(struct connection *c, char *json)
+{
+    free(c->told);
+    c->told = json;
+    c->conf.local_configuration = json;
+    c->is_report_due = c->state == CONNECTION_SERVING; /* else with the registration */
+    task_wake(&c->task);
+}
+
 void connection_drain(struct connection *c)
 {
     c->is_drain_asked = true;
@@ -557,7 +572,9 @@ void connection_drain(struct connection *c)
 
 static void reap(struct reaper *r)
 {
-    free(container_of(r, struct connection, reaper));
+    struct connection *c = container_of(r, struct connection, reaper);
+    free(c->told);
+    free(c);
 }
 
 void connection_free(struct connection *c)
