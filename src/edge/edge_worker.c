@@ -8,6 +8,7 @@
 #include "edge/forward.h"
 
 #define TUNNEL_PORT_TRIES 16
+#define DRAIN_STEP_NSEC   (100 * NSEC_PER_MSEC)
 #define PART_NSEC         (NSEC_PER_SEC / 2) /* for what is told that it ends, each of two times */
 
 static void accept_run(struct task *t);
@@ -287,6 +288,11 @@ static void drain_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, drain);
     bool is_late = deadline_take(&w->drain_end);
+    /* Also when this worker is through: others are not. */
+    if (deadline_take(&w->drain_step)) {
+        sessions_send_away(w);
+        deadline_set(&w->drain_step, &w->drain, loop_now(w->loop) + DRAIN_STEP_NSEC);
+    }
     bool is_through = w->visitors.count + w->handshake_count == 0;
     if (w->drained == NULL || (!is_through && !is_late))
         return;
@@ -317,6 +323,7 @@ static void drain_deliver(struct mail *m)
     h1_group_drain(&w->visitors);
     w->drained = d->drain;
     deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + w->edge->conf.drain);
+    deadline_set(&w->drain_step, &w->drain, loop_now(w->loop));
     task_wake(&w->drain);
     free(d);
 }
@@ -353,6 +360,7 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     (void)fault;
     w->is_draining = true;
     deadline_clear(&w->drain_end);
+    deadline_clear(&w->drain_step);
     if (w->drained != NULL)
         drain_over(w->drained);
     w->drained = NULL;

@@ -342,7 +342,7 @@ static int start_edge(struct server *s, struct fault *fault)
 /* Behind everything that is read, before the first thread. */
 static int confine(struct server *s, struct fault *fault)
 {
-    const struct addr *bound[] = { &s->addrs.http, &s->addrs.https, &s->local };
+    const struct addr *bound[] = { &s->addrs.tunnel, &s->addrs.http, &s->addrs.https, &s->local };
     struct confine *k = &s->confine;
     k->user = s->o->user;
     k->own_dir = s->dir.path;
