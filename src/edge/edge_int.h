@@ -58,6 +58,7 @@ struct edge_worker {
     struct line_ring *access_log; /* or NULL */
     struct hostname_view *hostnames;
     uint32_t serial; /* of the last session */
+    nsec opened_at;
     bool is_draining;
     struct task drain;
     struct deadline drain_end, drain_step;
