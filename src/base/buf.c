@@ -334,6 +334,24 @@ void buf_drop(struct buf *b, size_t n)
     ring_shrink(b);
 }
 
+void buf_drop_tail(struct buf *b, size_t n)
+{
+    if (n > b->len)
+        n = b->len;
+    b->len -= n;
+    while (n > 0) {
+        struct seg *s = last(b);
+        if (n < s->n) {
+            s->n -= n;
+            return;
+        }
+        n -= s->n;
+        chunk_unref(s->chunk);
+        b->count--;
+    }
+    ring_shrink(b);
+}
+
 struct slice buf_front(const struct buf *b)
 {
     if (b->count == 0)

@@ -93,6 +93,9 @@ int buf_share_tail(struct buf *to, const struct buf *from, size_t skip)
 /* Drops n bytes (at most all) from the front. */
 void buf_drop(struct buf *b, size_t n);
 
+/* Drops n bytes (at most all) from the end. */
+void buf_drop_tail(struct buf *b, size_t n);
+
 /* The longest contiguous run at the front; empty when the buffer is. */
 struct slice buf_front(const struct buf *b);
 

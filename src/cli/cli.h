@@ -7,6 +7,7 @@
 #include "confine/confine.h"
 #include "connector/connection.h"
 #include "connector/ingress.h"
+#include "connector/warp.h"
 #include "model/tunnel_token.h"
 
 #define EXIT_USAGE 255
@@ -38,6 +39,7 @@ struct cli {
     bool is_local_known;
     int local_result;
     struct confine confine;
+    int watched;           /* inotify of the directories of file_path, or -1 */
     struct slice ca_pem;   /* of --cacert, or of the edge of this machine */
     struct fault ca_fault; /* why the latter could not be read */
 };
@@ -56,6 +58,8 @@ int cli_usage(const struct cli *c, const char *command, const char *what);
 
 /* Reads the configuration file into c->file and the options. A named file must be there. */
 int cli_read_config(struct cli *c) __attribute__((warn_unused_result));
+/* Reads that file again, into another struct cli that has its path, options and table. */
+int cli_reread_config(struct cli *c) __attribute__((warn_unused_result));
 /* First of the configuration directories that has this file, as a path in the arena; NULL when none
  * has. */
 const char *cli_find_file(struct cli *c, const char *name);
@@ -64,6 +68,15 @@ int cli_read_file(struct cli *c, const char *path, bool secret, struct slice *re
     __attribute__((warn_unused_result));
 /* Rules from the file, or from the single-origin flags; NULL in *ret when neither says anything. */
 int cli_ingress(struct cli *c, struct ingress **ret) __attribute__((warn_unused_result));
+
+/* Whether the rules are those of the file, so that it can be read again. */
+bool cli_has_file_rules(struct cli *c);
+/* What warp-routing of the file and of the flags say; *ret_flag gets the flag's text, or NULL. */
+int cli_warp_routing(struct cli *c, struct warp_routing *ret, const char **ret_flag)
+    __attribute__((warn_unused_result));
+/* What the edge is told of the configuration that is in force here: JSON from malloc, or NULL. */
+char *cli_local_configuration(struct cli *c, const struct ingress *ingress,
+                              const struct warp_routing *warp);
 
 /* ERR_NOTFOUND when none runs here. */
 int cli_local_edge(struct cli *c, struct local_edge *ret) __attribute__((warn_unused_result));

@@ -12,6 +12,7 @@
 #include "base/pages.h"
 #include "cli/cli.h"
 #include "cli/local_http.h"
+#include "cli/reload.h"
 #include "codec/http1_names.h"
 #include "codec/uri.h"
 #include "connector/connector.h"
@@ -37,6 +38,8 @@ struct run {
     struct local_http http;
     const char *features[24];
     const char *tags[2 * TAGS_MAX + 1];
+    char *local_configuration;
+    struct reload reload;
     bool is_draining, was_ready;
     unsigned ready;                 /* connections, when it was looked last */
     struct origin_proxies *proxies; /* on the way to the edge */
@@ -247,25 +250,24 @@ static int take_identity(struct run *r, const struct credential *cred)
     return take_tags(r);
 }
 
-static int take_warp_routing(struct run *r)
+int cli_warp_routing(struct cli *c, struct warp_routing *ret, const char **ret_flag)
 {
-    struct cli *c = r->cli;
-    warp_routing_defaults(&r->conf.warp);
-    int e = warp_routing_from_yaml(c->file, c->file_path, &r->conf.warp, &c->fault);
+    warp_routing_defaults(ret);
+    int e = warp_routing_from_yaml(c->file, c->file_path, ret, &c->fault);
+    *ret_flag = NULL;
     if (opt_source_of(&c->table, "max-active-flows") != OPT_FROM_DEFAULT) {
-        r->conf.warp.max_flows = (uint64_t)c->o.max_flows;
-        r->conf.max_flows = opt_text(&c->table, "max-active-flows", &c->arena);
+        ret->max_flows = (uint64_t)c->o.max_flows;
+        *ret_flag = opt_text(&c->table, "max-active-flows", &c->arena);
     }
     return e;
 }
 
-/* What the edge is told of the configuration that is in force here. */
-static void take_local_configuration(struct run *r)
+char *cli_local_configuration(struct cli *c, const struct ingress *ingress,
+                              const struct warp_routing *warp)
 {
     static const char *const TOLD[] = { "no-autoupdate",     "retries",         "protocol",
                                         "loglevel",          "origincert",      "metrics",
                                         "edge-bind-address", "max-active-flows" };
-    struct cli *c = r->cli;
     const char *flags[2 * sizeof TOLD / sizeof TOLD[0] + 1];
     struct strb json;
     size_t n = 0;
@@ -278,12 +280,12 @@ static void take_local_configuration(struct run *r)
     }
     flags[n] = NULL;
     strb_init(&json, LOCAL_CONFIGURATION_BYTES_MAX);
-    local_configuration_write(&json, r->conf.ingress, &r->conf.warp, flags);
-    if (json.err == 0)
-        r->conf.local_configuration = arena_str(&c->arena, strb_slice(&json));
-    else
+    local_configuration_write(&json, ingress, warp, flags);
+    if (json.err != 0)
         log_warn("the configuration is too large to be told to the edge", LERR(json.err));
+    char *text = json.err == 0 ? strb_take(&json) : NULL;
     strb_done(&json);
+    return text;
 }
 
 /* ---- signals and news ---- */
@@ -306,6 +308,10 @@ static void on_signal(struct run *r, uint32_t number)
         log_info("opening the access log anew");
         if (r->conf.access_log.writer != NULL)
             line_writer_reopen(r->conf.access_log.writer);
+        return;
+    }
+    if (number == SIGHUP) {
+        reload_now(&r->reload, "SIGHUP");
         return;
     }
     if (r->is_draining) {
@@ -348,6 +354,7 @@ static int watch_signals(struct run *r)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGUSR1);
+    (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -394,14 +401,16 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e < 0)
         return e;
     r->conf.ingress = ingress;
-    e = take_warp_routing(r);
+    e = cli_warp_routing(c, &r->conf.warp, &r->conf.max_flows);
     if (e < 0)
         return e;
-    take_local_configuration(r);
+    r->local_configuration = cli_local_configuration(c, ingress, &r->conf.warp);
+    r->conf.local_configuration = r->local_configuration;
     e = connector_start(r->loop, &r->conf, &r->task, &r->connector);
     if (e < 0)
         return fault_set(&c->fault, e, "the connector could not be started: %s", err_text(e));
     r->http.connector = r->connector;
+    reload_open(&r->reload, r->loop, c, r->connector);
     if (r->conf.access_log.writer != NULL)
         e = line_writer_start(r->conf.access_log.writer, &c->fault);
     return e;
@@ -434,7 +443,9 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
     else
         (void)cli_complain(c);
     local_http_close(&r->http);
+    reload_close(&r->reload);
     connector_stop(r->connector);
+    free(r->local_configuration);
     line_writer_close(r->conf.access_log.writer);
     quic_creds_unref(r->conf.quic);
     tls_creds_unref(r->conf.tls);

@@ -73,18 +73,22 @@ static int parse_config(struct cli *c, struct slice text)
     return r;
 }
 
-int cli_read_config(struct cli *c)
+int cli_reread_config(struct cli *c)
 {
     struct slice text;
+    int r = cli_read_file(c, c->file_path, false, &text);
+    c->file_text = r == 0 ? text : (struct slice){ 0 };
+    return r == 0 ? parse_config(c, text) : r;
+}
+
+int cli_read_config(struct cli *c)
+{
     c->file_path = c->o.config[0] != 0 ? c->o.config : cli_find_file(c, "config.yml");
     if (c->file_path == NULL)
         c->file_path = cli_find_file(c, "config.yaml");
     if (c->file_path == NULL)
         return 0;
-    int r = cli_read_file(c, c->file_path, false, &text);
-    c->file_text = r == 0 ? text : (struct slice){ 0 };
-    if (r == 0)
-        r = parse_config(c, text);
+    int r = cli_reread_config(c);
     return r == 0 ? opt_file(&c->table, c->file, c->file_path, &c->arena, &c->fault) : r;
 }
 
@@ -114,6 +118,14 @@ static void request_of_flags(const struct cli *c, struct origin_request *r)
         r->proxy_type = SLICE("socks");
 }
 
+/* A file's rules win over flags, as the reference has it; a flag given by hand is meant, though. */
+bool cli_has_file_rules(struct cli *c)
+{
+    bool is_meant = opt_source_of(&c->table, "url") == OPT_FROM_FLAG || c->o.hello_world ||
+                    opt_source_of(&c->table, "bastion") == OPT_FROM_FLAG;
+    return yaml_get(c->file, "ingress") != NULL && !is_meant;
+}
+
 int cli_ingress(struct cli *c, struct ingress **ret)
 {
     struct origin_request request;
@@ -129,12 +141,8 @@ int cli_ingress(struct cli *c, struct ingress **ret)
         service = c->o.url;
     else if (c->o.unix_socket[0] != 0)
         service = arena_fmt(&c->arena, "unix:%s", c->o.unix_socket);
-    /* A file's rules win over flags, as the reference has it; a flag given by hand is meant,
-     * though. */
-    bool has_rules = yaml_get(c->file, "ingress") != NULL;
-    bool is_meant = opt_source_of(&c->table, "url") == OPT_FROM_FLAG || c->o.hello_world ||
-                    opt_source_of(&c->table, "bastion") == OPT_FROM_FLAG;
-    if (has_rules && !is_meant) {
+    bool has_rules = cli_has_file_rules(c);
+    if (has_rules) {
         r = ingress_from_yaml(c->file, c->file_path, &i, &c->fault);
         c->is_file_broken = r < 0;
     } else if (service != NULL) {
@@ -143,7 +151,7 @@ int cli_ingress(struct cli *c, struct ingress **ret)
     }
     if (r == 0 && i != NULL)
         r = ingress_load_tls(i, &c->fault);
-    if (r == 0 && has_rules && !is_meant)
+    if (r == 0 && has_rules)
         cli_log_warnings(c);
     if (r < 0)
         ingress_unref(i);

@@ -1,9 +1,11 @@
 /* Confinement of a connector: what it may still reach once it serves. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/reload.h"
 #include "connector/rule_extras.h"
 
 #define METRICS_PORT_FIRST 20241
@@ -37,12 +39,25 @@ static void may_read_identity(struct cli *c, const struct rule_extras *x)
     }
 }
 
+/* Read again when it changes (cli/reload.h), which is often another file of the same name; and
+ * behind a link in another directory. */
+static void may_read_again(struct cli *c, const char *path)
+{
+    char *real = realpath(path, NULL);
+    may_read(&c->confine, directory_of(c, path));
+    if (real != NULL)
+        may_read(&c->confine, directory_of(c, real));
+    free(real);
+}
+
 static void take_files(struct cli *c, const struct ingress *ingress)
 {
     struct confine *k = &c->confine;
     for (size_t i = 0; i < c->o.sandbox_read.count; i++)
         may_read(k, c->o.sandbox_read.items[i]);
     may_read(k, c->file_path);
+    if (cli_has_file_rules(c))
+        may_read_again(c, c->file_path);
     may_read(k, c->o.cacert);
     for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++)
         if (ingress_rule(ingress, i)->request.ca_pool.n > 0)
@@ -94,6 +109,7 @@ static int take_ca(struct cli *c)
 
 int cli_confine(struct cli *c, const struct ingress *ingress)
 {
+    reload_watch(c);
     c->confine.user = c->o.user;
     c->confine.may_dial = true;
     int r = confine_mode_of(c->o.sandbox, c->o.no_sandbox, &c->confine.mode, &c->fault);

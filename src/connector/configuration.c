@@ -15,6 +15,14 @@ void configuration_done(struct configuration *c)
     c->ingress = NULL;
 }
 
+void configuration_replace(struct configuration *c, struct ingress *ingress,
+                           const struct warp_routing *warp)
+{
+    ingress_unref(c->ingress);
+    c->ingress = ingress_ref(ingress);
+    c->warp = *warp;
+}
+
 /* The flag is the one thing of the process that stands above what the edge says. */
 static int merge_flag(const struct configuration *c, struct warp_routing *warp, struct fault *f)
 {

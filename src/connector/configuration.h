@@ -19,6 +19,9 @@ struct configuration {
 void configuration_init(struct configuration *c, struct ingress *ingress,
                         const struct warp_routing *warp);
 void configuration_done(struct configuration *c); /* safe on a zeroed one */
+/* The local one, read again: as what there was at the beginning. `ingress` gains a reference. */
+void configuration_replace(struct configuration *c, struct ingress *ingress,
+                           const struct warp_routing *warp);
 /* What the edge sent. True when it is in force now; else everything is as it was: fault->code is 0
  * when the version is not newer, or says why it is refused. Reads the files that the rules name. */
 bool configuration_apply(struct configuration *c, int32_t version, struct slice json,

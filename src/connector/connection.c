@@ -23,6 +23,7 @@
 #define PROBE_NSEC_MAX       (600 * NSEC_PER_SEC)
 #define STEADY_NSEC          (60 * NSEC_PER_SEC) /* QUIC that lives so long is good */
 #define LOSSES_MAX           2 /* of QUIC that was not, in a row: then HTTP/2 goes first */
+#define PART_NSEC            (NSEC_PER_SEC / 2) /* for what is told that it ends, each of two times */
 #define BACKOFF_EXPONENT_MAX 10
 
 /* What happens to a connection. */
@@ -61,7 +62,10 @@ struct connection {
     bool has_dialled;
     struct resolve *resolve; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
+    bool is_report_due;
+    char *told; /* the local configuration, when it is ours */
     nsec drain_end;
+    enum parting parting; /* behind that */
     nsec asked_at[CALLS]; /* 0: not under way */
     struct addr local;    /* the port stays the same over all dials */
     struct reaper reaper;
@@ -239,6 +243,7 @@ static void enroll(struct connection *c)
 
 static void report(struct connection *c)
 {
+    c->is_report_due = false;
     count(c, SERVE_config_pushes);
     if (control_client_report(&c->control, c->conf.local_configuration) < 0) {
         count(c, SERVE_config_push_errors);
@@ -246,6 +251,7 @@ static void report(struct connection *c)
         return;
     }
     call_begins(c, CALL_REPORT);
+    task_wake(&c->task); /* which sends it */
 }
 
 static void plan_probe(struct connection *c)
@@ -504,6 +510,24 @@ static void check_registration(struct connection *c)
         lose(c, ERR_TIMEOUT, "the edge did not answer the registration in time");
 }
 
+/* The grace period is over: what can end in order is told, the origins before the visitors, and
+ * gets a moment for it. False when there is nothing (more) to wait for. */
+static bool part(struct connection *c)
+{
+    if (c->parting == PARTING_BOTH)
+        return false;
+    c->parting++;
+    c->is_lingering = false;
+    size_t count = serve_part(c->conf.serve, c->conf.index, c->parting);
+    if (c->parting == PARTING_ORIGIN && count > 0) {
+        metric_add(c->conf.serve->metrics, SERVE_parted, (int64_t)count);
+        log_info("grace period is over: websockets and event streams are told",
+                 LU64("connIndex", c->conf.index), LU64("count", count));
+    }
+    deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + PART_NSEC);
+    return count > 0;
+}
+
 /* Unregistering first, then the grace period for what is under way. */
 static void check_drain(struct connection *c)
 {
@@ -523,7 +547,7 @@ static void check_drain(struct connection *c)
     }
     bool is_idle = !c->is_unregistering && !c->is_lingering && c->leaver == NULL &&
                    c->transport->ops->is_idle(c->transport);
-    if (is_late || is_idle)
+    if (is_idle || (is_late && !part(c)))
         connection_on(c, EV_TIMER);
 }
 
@@ -557,6 +581,8 @@ static void connection_run(struct task *t)
         (void)control_client_run(&c->control); /* its end means nothing: the connection's does */
         if (!c->control.is_reporting)
             call_ends(c, CALL_REPORT, c->control.has_report_failed);
+        if (c->is_report_due && !c->control.is_reporting && !c->control.is_remotely_managed)
+            report(c);
         c->transport->ops->serve(c->transport, c->conf.serve, c->conf.index, c->control.extensions);
     }
     if (c->state == CONNECTION_SERVING)
@@ -589,6 +615,15 @@ bool connection_stats(const struct connection *c, struct quic_stats *ret)
     return c->transport != NULL && c->transport->ops->stats(c->transport, ret);
 }
 
+void connection_tell_configuration(struct connection *c, char *json)
+{
+    free(c->told);
+    c->told = json;
+    c->conf.local_configuration = json;
+    c->is_report_due = c->state == CONNECTION_SERVING; /* else with the registration */
+    task_wake(&c->task);
+}
+
 void connection_drain(struct connection *c)
 {
     c->is_drain_asked = true;
@@ -597,7 +632,9 @@ void connection_drain(struct connection *c)
 
 static void reap(struct reaper *r)
 {
-    free(container_of(r, struct connection, reaper));
+    struct connection *c = container_of(r, struct connection, reaper);
+    free(c->told);
+    free(c);
 }
 
 void connection_free(struct connection *c)

@@ -34,14 +34,15 @@ struct connection_conf {
     const struct origin_proxies *proxies; /* towards the edge; borrowed, or NULL */
     struct tls_creds *proxy_tls;          /* borrowed */
     struct edge_set *edges;               /* where to dial; borrowed */
-    const char *local_configuration; /* JSON for the edge, told by index 0; borrowed; or NULL */
-    const struct addr *bind;         /* local address, or NULL */
-    struct serve *serve;             /* what answers the edge's streams, on the same loop */
-    uint64_t streams_max;            /* that the edge may have open */
-    unsigned retries;                /* cap of the back-off's exponent */
-    nsec grace;                      /* drain after unregistering */
-    struct mailbox *supervisor;      /* borrowed; gets connection_news */
-    void (*news)(struct mail *);     /* deliver of that mail */
+    const char *local_configuration;      /* JSON for the edge, told by index 0; borrowed until
+                                             connection_tell_configuration; or NULL */
+    const struct addr *bind;              /* local address, or NULL */
+    struct serve *serve;                  /* what answers the edge's streams, on the same loop */
+    uint64_t streams_max;                 /* that the edge may have open */
+    unsigned retries;                     /* cap of the back-off's exponent */
+    nsec grace;                           /* drain after unregistering */
+    struct mailbox *supervisor;           /* borrowed; gets connection_news */
+    void (*news)(struct mail *);          /* deliver of that mail */
     void *supervisor_ctx;
 };
 
@@ -67,6 +68,9 @@ int connection_new(struct loop *loop, const struct connection_conf *conf, struct
     __attribute__((warn_unused_result));
 /* Of its QUIC connection; false when there is none that is open. */
 bool connection_stats(const struct connection *c, struct quic_stats *ret);
+/* The local configuration is another one: JSON from malloc, taken over. The edge is told now, and
+ * with each registration to come. */
+void connection_tell_configuration(struct connection *c, char *json);
 /* Unregisters, lets running exchanges end within the grace period, then closes: news OVER. */
 void connection_drain(struct connection *c);
 /* Closes at once and frees (deferred). NULL is accepted. */

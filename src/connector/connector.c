@@ -39,12 +39,14 @@ struct connector {
     struct seen seen;
     struct configuration configuration;
     bool is_explained; /* that nothing works */
+    uint64_t reloads, reloads_refused;
     bool are_others_started, is_draining, is_stopped;
+    bool is_managed; /* said the edge */
 };
 
 /* ---- orders for a worker ---- */
 
-enum order_kind { ORDER_START, ORDER_DRAIN, ORDER_CLOSE, ORDER_STATS };
+enum order_kind { ORDER_START, ORDER_DRAIN, ORDER_CLOSE, ORDER_STATS, ORDER_TELL };
 
 struct order {
     struct mail mail;
@@ -52,6 +54,7 @@ struct order {
     enum order_kind kind;
     unsigned index;
     sem_t *done; /* posted when it was carried out, or NULL */
+    char *told;  /* of ORDER_TELL, which is for connection 0 */
 };
 
 static void configure(void *ctx, struct config_ask *ask);
@@ -90,6 +93,7 @@ static void order_drop(struct mail *m)
     struct order *o = container_of(m, struct order, mail);
     if (o->done != NULL)
         (void)sem_post(o->done);
+    free(o->told);
     free(o);
 }
 
@@ -99,7 +103,12 @@ static void order_deliver(struct mail *m)
     struct connector_worker *w = o->worker;
     if (o->kind == ORDER_START)
         start_connection(w, o->index);
-    for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX && o->kind != ORDER_START; i++) {
+    if (o->kind == ORDER_TELL && w->connections[0] != NULL) {
+        connection_tell_configuration(w->connections[0], o->told);
+        o->told = NULL;
+    }
+    bool is_for_all = o->kind != ORDER_START && o->kind != ORDER_TELL;
+    for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX && is_for_all; i++) {
         if (w->connections[i] == NULL)
             continue;
         struct seen_connection *seen = &w->connector->seen.connections[i];
@@ -115,20 +124,21 @@ static void order_deliver(struct mail *m)
     order_drop(m);
 }
 
+static void give_order(struct connector *c, unsigned worker, const struct order *order)
+{
+    struct order *o = malloc(sizeof *o);
+    if (o == NULL)
+        abort();
+    *o = *order;
+    o->mail = (struct mail){ .deliver = order_deliver, .drop = order_drop };
+    o->worker = &c->workers[worker];
+    mailbox_post(worker_mailbox(c->workers[worker].thread), &o->mail);
+}
+
 static void order(struct connector *c, unsigned worker, enum order_kind kind, unsigned index,
                   sem_t *done)
 {
-    struct order *o = calloc(1, sizeof *o);
-    if (o == NULL)
-        abort();
-    *o = (struct order){
-        .mail = { .deliver = order_deliver, .drop = order_drop },
-        .worker = &c->workers[worker],
-        .kind = kind,
-        .index = index,
-        .done = done,
-    };
-    mailbox_post(worker_mailbox(c->workers[worker].thread), &o->mail);
+    give_order(c, worker, &(struct order){ .kind = kind, .index = index, .done = done });
 }
 
 /* ---- news from connections ---- */
@@ -168,6 +178,8 @@ static void news_deliver(struct mail *m)
     struct connection_news *n = container_of(m, struct connection_news, mail);
     struct connector *c = n->ctx;
     c->states[n->index] = n->state;
+    if (n->state == CONNECTION_SERVING)
+        c->is_managed = n->is_remotely_managed;
     seen_take(&c->seen, n);
     log_news(c, n);
     /* Once one connection is known to work the others follow. */
@@ -243,7 +255,7 @@ static void letter_returned(struct mail *m)
     struct letter *l = container_of(m, struct letter, mail);
     struct publication *p = l->publication;
     p->left--;
-    if (p->left == 0 && !l->worker->connector->is_stopped) {
+    if (p->left == 0 && p->ask != NULL && !l->worker->connector->is_stopped) {
         send_answer(p->ask);
         p->ask = NULL;
     }
@@ -259,7 +271,7 @@ static void letter_deliver(struct mail *m)
     mailbox_post(loop_mailbox(l->worker->connector->loop), &l->mail);
 }
 
-/* The ask is the publication's from now on. */
+/* The ask, if any, is the publication's from now on. */
 static void publish(struct connector *c, struct publication *p, struct config_ask *ask)
 {
     atomic_init(&p->refs, c->worker_count);
@@ -316,6 +328,32 @@ static void configure(void *ctx, struct config_ask *ask)
     struct connector *c = ctx;
     ask->mail = (struct mail){ .deliver = ask_deliver, .drop = ask_drop };
     mailbox_post(loop_mailbox(c->loop), &ask->mail);
+}
+
+bool connector_is_managed(const struct connector *c)
+{
+    return !c->conf.is_local_only && (c->is_managed || c->configuration.version >= 0);
+}
+
+int connector_configure(struct connector *c, struct ingress *ingress,
+                        const struct warp_routing *warp, char *told)
+{
+    struct publication *p = calloc(1, sizeof *p + c->worker_count * sizeof p->letters[0]);
+    if (p == NULL) {
+        free(told);
+        return ERR_NOMEM;
+    }
+    c->reloads++;
+    configuration_replace(&c->configuration, ingress, warp);
+    publish(c, p, NULL);
+    if (told != NULL)
+        give_order(c, 0, &(struct order){ .kind = ORDER_TELL, .told = told });
+    return 0;
+}
+
+void connector_count_refused(struct connector *c)
+{
+    c->reloads_refused++;
 }
 
 void connector_configuration(const struct connector *c, struct strb *to)
@@ -497,6 +535,10 @@ void connector_metrics(struct connector *c, struct strb *to)
     metric_family_head(to, version);
     strb_fmt(to, "%s %d\n", version->name,
              c->configuration.version > 0 ? c->configuration.version : 0);
+    const struct metric_family *reloads = connector_family(FAMILY_RELOADS);
+    metric_family_head(to, reloads);
+    strb_fmt(to, "%s{result=\"applied\"} %llu\n%s{result=\"refused\"} %llu\n", reloads->name,
+             (unsigned long long)c->reloads, reloads->name, (unsigned long long)c->reloads_refused);
     const struct metric_family *ready = connector_family(FAMILY_HA_CONNECTIONS);
     metric_family_head(to, ready);
     strb_fmt(to, "%s %u\n", ready->name, connector_ready(c));

@@ -46,5 +46,16 @@ void connector_stop(struct connector *c);
 void connector_metrics(struct connector *c, struct strb *to);
 /* The connections that serve, as members of a JSON array. */
 void connector_diagnose(const struct connector *c, struct strb *to);
+/* Whether the rules in force are the edge's to change, so that those of this machine are not asked.
+ */
+bool connector_is_managed(const struct connector *c);
+/* The local rules were read again: every worker has them with its next turn, at once and as a
+ * whole; what began under the old ones ends under them. `ingress` gains a reference; `told`, JSON
+ * for the edge from malloc or NULL, is taken over. ERR_NOMEM: nothing has changed. */
+int connector_configure(struct connector *c, struct ingress *ingress,
+                        const struct warp_routing *warp, char *told)
+    __attribute__((warn_unused_result));
+/* They were to be read again, and are none: for the metrics. */
+void connector_count_refused(struct connector *c);
 /* The configuration in force, as JSON. */
 void connector_configuration(const struct connector *c, struct strb *to);

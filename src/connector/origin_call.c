@@ -258,6 +258,7 @@ static void origin_call_run(struct task *t)
         return;
     }
     bool is_late = deadline_take(&c->patience);
+    parting_before(c->ex);
     for (;;) {
         bool is_on = origin_talk_is_on(&c->talk);
         int r = c->conn == NULL && !is_on ? open_conn(c) : 0;
@@ -273,6 +274,11 @@ static void origin_call_run(struct task *t)
         }
         if (r == ERR_AGAIN && is_late && patience_of(c) > 0 && progress_of(c->ex) == c->progress) {
             is_too_late(c);
+            return;
+        }
+        bool is_parted = (r == 0 || r == ERR_AGAIN) && parting_after(c->ex);
+        if (r == ERR_AGAIN && is_parted) {
+            leave(c);
             return;
         }
         if (r == ERR_AGAIN) {

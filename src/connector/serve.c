@@ -331,6 +331,12 @@ void serve_done(struct serve *s)
     s->loop = NULL;
 }
 
+size_t serve_part(struct serve *s, unsigned connection, enum parting parting)
+{
+    return tunnel_server_part(&s->streams, (int)connection, parting) +
+           h2_server_group_part(&s->h2_streams, (int)connection, parting);
+}
+
 void serve_stream(struct serve *s, struct stream *stream, unsigned extensions)
 {
     tunnel_serve(&s->streams, stream, extensions);

@@ -76,6 +76,9 @@ int serve_init(struct serve *s, struct loop *loop, const struct serve_conf *conf
 void serve_done(struct serve *s);
 /* Other rules: for exchanges that begin from now on. `ingress` gains a reference. */
 void serve_configure(struct serve *s, struct ingress *ingress, const struct warp_routing *warp);
+/* The time of a connection is over: ends in order what can there (http/parting.h). Returns how many
+ * exchanges were asked. */
+size_t serve_part(struct serve *s, unsigned connection, enum parting parting);
 /* Takes over one stream that the edge opened; `extensions`: what this edge can. */
 void serve_stream(struct serve *s, struct stream *stream, unsigned extensions);
 /* Likewise over HTTP/2, with its head. */

@@ -59,7 +59,7 @@ static void end(struct ws_flow *f)
 {
     if (f->stream != NULL)
         stream_finish(f->stream);
-    body_end(&f->ex->down);
+    parting_end_down(f->ex);
     leave(f);
 }
 
@@ -430,6 +430,7 @@ static void ws_flow_run(struct task *t)
         leave(f);
         return;
     }
+    parting_before(f->ex);
     if (approach(f))
         relay(f);
 }

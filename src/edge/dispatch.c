@@ -11,6 +11,9 @@
 
 #define DOUBT_NSEC   (3 * NSEC_PER_SEC)
 #define ATTEMPTS_MAX 8 /* over all links and all waiting */
+#define SUCCESSION_NSEC                                                                            \
+    (10 * NSEC_PER_SEC) /* in which connectors of the edge before are awaited                      \
+                         */
 
 struct dispatch {
     struct task task;
@@ -103,6 +106,12 @@ static void list_in(struct dispatch *d, struct list *all)
         list_push_back(all, &d->waiting);
 }
 
+/* What the edge before us had is as good as just lost. */
+static bool is_successor(const struct edge_worker *w)
+{
+    return w->edge->conf.is_successor && loop_now(w->loop) - w->opened_at < SUCCESSION_NSEC;
+}
+
 /* A connector that is being restarted is back in a moment: there is nothing to lose but time. */
 static bool may_hold(const struct dispatch *d)
 {
@@ -110,7 +119,7 @@ static bool may_hold(const struct dispatch *d)
     nsec now = loop_now(w->loop);
     return w->edge->conf.hold > 0 && !d->was_reset && d->asked.links < ATTEMPTS_MAX &&
            (d->hold_end == 0 || now < d->hold_end) &&
-           link_table_served(w->links, &d->asked.tunnel, now, LINK_LOST_NSEC);
+           (link_table_served(w->links, &d->asked.tunnel, now, LINK_LOST_NSEC) || is_successor(w));
 }
 
 static void hold(struct dispatch *d)
@@ -301,6 +310,7 @@ static void dispatch_run(struct task *t)
         return;
     }
     forward_trailers(d->ex);
+    parting_before(d->ex);
     if (d->is_held)
         unhold(d);
     for (;;) {
@@ -309,7 +319,8 @@ static void dispatch_run(struct task *t)
             time_out(d);
             return;
         }
-        if (r == 0) {
+        bool is_parted = (r == 0 || r == ERR_AGAIN) && parting_after(d->ex);
+        if (r == 0 || is_parted) {
             leave(d);
             return;
         }

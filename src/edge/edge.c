@@ -185,6 +185,8 @@ static void publication_deliver(struct mail *m)
     struct snapshot *old = p->worker->snapshot;
     p->worker->snapshot = p->snapshot;
     hostname_view_prune(p->worker->hostnames, p->snapshot);
+    if (old == NULL)
+        task_wake(&p->worker->accept); /* visitors are waiting */
     snapshot_unref(old);
     free(p);
 }

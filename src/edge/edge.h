@@ -14,6 +14,10 @@ struct edge;
 struct edge_conf {
     unsigned workers;
     struct addr tunnel, http, https; /* port 0 = any; size 0 = not listened to */
+    /* Bound already, in the place of those addresses (one for all workers; borrowed until
+     * edge_start returns); 0 = none. */
+    int tunnel_udp_fd, tunnel_fd, http_fd, https_fd;
+    bool is_successor; /* visitors may be there before the connectors are back from the last edge */
     struct slice chain_pem, key_pem; /* certificate of the tunnel, and of visitors who ask for a
                                         hostname that is not ours; copied */
     struct slice ca_pem, ca_key_pem; /* signs the certificates of visitors' hostnames; copied */

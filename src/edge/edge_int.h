@@ -59,9 +59,11 @@ struct edge_worker {
     struct line_ring *access_log; /* or NULL */
     struct hostname_view *hostnames;
     uint32_t serial; /* of the last session */
+    nsec opened_at;
     bool is_draining;
     struct task drain;
-    struct deadline drain_end;
+    struct deadline drain_end, drain_step;
+    enum parting parting;       /* behind that */
     struct edge_drain *drained; /* who waits for the drain, or NULL */
 };
 
@@ -112,6 +114,10 @@ int session_carrier(struct session *s, struct carrier **ret) __attribute__((warn
 struct link *session_link(struct session *s); /* borrowed */
 struct session *session_find(struct edge_worker *w, uint64_t id);
 void session_close(struct session *s, const char *why);
+/* The edge stops: closes connections on which nothing is under way, so that their connectors go
+ * elsewhere; the last one of each connector stays, since requests may still come. To be called
+ * again and again: one that is told to take no more goes with the next call. */
+void sessions_send_away(struct edge_worker *w);
 void sessions_abort(struct edge_worker *w);
 
 /* config_push.c */

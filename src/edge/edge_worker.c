@@ -1,5 +1,6 @@
 #include "edge/edge_worker.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -8,6 +9,8 @@
 #include "edge/forward.h"
 
 #define TUNNEL_PORT_TRIES 16
+#define DRAIN_STEP_NSEC   (100 * NSEC_PER_MSEC)
+#define PART_NSEC         (NSEC_PER_SEC / 2) /* for what is told that it ends, each of two times */
 
 static void accept_run(struct task *t);
 static void drain_run(struct task *t);
@@ -68,12 +71,20 @@ void edge_worker_done(void *ctx)
 
 /* ---- opening ---- */
 
-static int open_listener(struct edge_worker *w, const char *what, struct addr *addr,
+/* A descriptor of our own for a socket that is shared; -1 without one. */
+static int copy_of(int fd)
+{
+    return fd > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+}
+
+static int open_listener(struct edge_worker *w, const char *what, struct addr *addr, int fd,
                          struct tcp_listener **ret, struct fault *fault)
 {
     if (addr->size == 0)
         return 0;
-    struct tcp_listen_opts opts = { .reuse_port = w->edge->conf.workers > 1, .fd = -1 };
+    struct tcp_listen_opts opts = { .reuse_port = w->edge->conf.workers > 1, .fd = copy_of(fd) };
+    if (fd > 0 && opts.fd < 0)
+        return fault_set(fault, ERR_LIMIT, "there are too few descriptors (ulimit -n)");
     char text[ADDR_TEXT_BYTES];
     struct addr got;
     int r = tcp_listen(w->loop, addr, &opts, &w->accept, ret, &got);
@@ -105,12 +116,18 @@ static int open_quic(struct edge_worker *w, const struct addr *addr, struct faul
         .workers = e->conf.workers,
         .peers = e->mailboxes,
         .endpoints = e->endpoints,
-        .fd = -1,
+        .fd = w->index == 0 ? copy_of(e->conf.tunnel_udp_fd) : -1,
     };
     memcpy(opts.secret, e->conf.quic_secret, sizeof opts.secret);
     char text[ADDR_TEXT_BYTES];
     struct addr got;
     int r = quic_listen(w->loop, addr, &opts, &w->accept, &w->quic, &got);
+    if (r == ERR_BUSY && e->conf.tunnel_udp_fd > 0 && w->index > 0) {
+        /* Of another user, or not to be shared: worker 0 has all of QUIC then. */
+        log_info("one worker serves QUIC: the socket that was handed over is not to be shared",
+                 LU64("without", w->index));
+        return 0;
+    }
     if (r == ERR_BUSY)
         return fault_set(
             fault, r, "UDP %s is in use by another program; choose another address with --tunnel",
@@ -129,7 +146,7 @@ static int open_tunnel(struct edge_worker *w, struct fault *fault)
     bool is_any = addr_port(&e->addrs.tunnel) == 0;
     for (unsigned tries = 0;; tries++) {
         struct addr got = e->addrs.tunnel;
-        int r = open_listener(w, "tunnel", &got, &w->tunnel, fault);
+        int r = open_listener(w, "tunnel", &got, e->conf.tunnel_fd, &w->tunnel, fault);
         if (r == 0)
             r = open_quic(w, &got, fault);
         if (r == 0)
@@ -172,14 +189,15 @@ int edge_worker_open(struct edge_worker *w, struct fault *fault)
         .choose = choose_cert,
         .ctx = w,
     };
+    w->opened_at = loop_now(w->loop);
     w->certs = certs_new(&e->ca);
     if (w->certs == NULL)
         return fault_set(fault, ERR_NOMEM, "out of memory");
     int r = tls_creds_server(&opts, &w->tls, fault);
     if (r == 0)
-        r = open_listener(w, "http", &e->addrs.http, &w->http, fault);
+        r = open_listener(w, "http", &e->addrs.http, e->conf.http_fd, &w->http, fault);
     if (r == 0)
-        r = open_listener(w, "https", &e->addrs.https, &w->https, fault);
+        r = open_listener(w, "https", &e->addrs.https, e->conf.https_fd, &w->https, fault);
     if (r == 0)
         r = open_tunnel(w, fault);
     if (r == 0 && e->conf.opened != NULL)
@@ -228,11 +246,12 @@ static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener
 static void accept_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, accept);
-    if (!w->is_draining) {
+    if (!w->is_draining && w->snapshot != NULL) { /* before that no hostname would be known */
         accept_visitors(w, w->http, ENTRY_HTTP);
         accept_visitors(w, w->https, ENTRY_HTTPS);
-        accept_visitors(w, w->tunnel, ENTRY_TUNNEL);
     }
+    if (!w->is_draining)
+        accept_visitors(w, w->tunnel, ENTRY_TUNNEL);
     struct quic_conn *conn;
     while (w->quic != NULL && (conn = quic_accept(w->quic, NULL)) != NULL)
         if (session_open(w, conn) < 0)
@@ -267,13 +286,37 @@ static void drain_over(struct edge_drain *d)
     free(d);
 }
 
+/* The time is over: what can end in order is told, the origins before the visitors, and gets a
+ * moment for it. False when there is nothing (more) to wait for. */
+static bool part(struct edge_worker *w)
+{
+    if (w->parting == PARTING_BOTH)
+        return false;
+    w->parting++;
+    size_t count = h1_group_part(&w->visitors, w->parting);
+    if (w->parting == PARTING_ORIGIN && count > 0) {
+        metric_add(w->metrics, EDGE_parted, (int64_t)count);
+        log_info("drain time is over: websockets and event streams are told", LU64("count", count));
+    }
+    deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + PART_NSEC);
+    return count > 0;
+}
+
 static void drain_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, drain);
     bool is_late = deadline_take(&w->drain_end);
-    if (w->drained == NULL || (w->visitors.count + w->handshake_count > 0 && !is_late))
+    /* Also when this worker is through: others are not. */
+    if (deadline_take(&w->drain_step)) {
+        sessions_send_away(w);
+        deadline_set(&w->drain_step, &w->drain, loop_now(w->loop) + DRAIN_STEP_NSEC);
+    }
+    bool is_through = w->visitors.count + w->handshake_count == 0;
+    if (w->drained == NULL || (!is_through && !is_late))
         return;
-    if (is_late)
+    if (!is_through && part(w))
+        return;
+    if (!is_through)
         log_warn("drain time is over: closing what is left", LU64("visitors", w->visitors.count));
     deadline_clear(&w->drain_end);
     drain_over(w->drained);
@@ -294,10 +337,12 @@ static void drain_deliver(struct mail *m)
     struct edge_worker *w = d->worker;
     w->is_draining = true;
     close_listeners(w);
-    quic_endpoint_stop(w->quic);
+    if (w->quic != NULL)
+        quic_endpoint_stop(w->quic);
     h1_group_drain(&w->visitors);
     w->drained = d->drain;
     deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + w->edge->conf.drain);
+    deadline_set(&w->drain_step, &w->drain, loop_now(w->loop));
     task_wake(&w->drain);
     free(d);
 }
@@ -334,6 +379,7 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     (void)fault;
     w->is_draining = true;
     deadline_clear(&w->drain_end);
+    deadline_clear(&w->drain_step);
     if (w->drained != NULL)
         drain_over(w->drained);
     w->drained = NULL;

@@ -298,6 +298,19 @@ bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel
     return false;
 }
 
+bool link_table_has_sibling(const struct link_table *t, const struct link *l)
+{
+    const struct tunnel_links *tl = links_of(t, &l->tunnel);
+    for (const struct list *it = tl != NULL ? tl->links.next : NULL; it != NULL && it != &tl->links;
+         it = it->next) {
+        const struct link *other = container_of(it, struct entry, in_tunnel)->link;
+        if (other != l && is_open_to(other, NULL) &&
+            memcmp(other->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool link_table_served(const struct link_table *t, const struct uuid *tunnel, nsec now, nsec within)
 {
     const struct tunnel_links *tl = links_of(t, tunnel);

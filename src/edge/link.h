@@ -55,6 +55,8 @@ struct link_tried {
  * Borrowed. */
 struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
                              struct rng *rng, nsec now, const struct link_tried *tried);
+/* Whether its connector has another link that takes exchanges. */
+bool link_table_has_sibling(const struct link_table *t, const struct link *l);
 /* Whether a healthy link is there that was not tried. */
 bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel,
                            const struct link_tried *tried);

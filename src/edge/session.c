@@ -42,6 +42,7 @@ struct session {
     bool is_told;         /* the control plane knows of it */
     uint32_t report_id;   /* of updateLocalConfiguration, while that is on its way there */
     bool is_reporting;
+    bool is_leaving;        /* by us: it takes no more exchanges, and goes when it has none */
     struct link_news *news; /* laid by: tell_workers cannot fail */
     struct reaper reaper;
 };
@@ -261,6 +262,36 @@ void sessions_abort(struct edge_worker *w)
     list_each(it, &w->sessions)
     {
         session_end(container_of(it, struct session, node), "the edge stops");
+    }
+}
+
+/* From then on nobody picks it, unless it is the connector's last. An exchange that was just given
+ * to it shows itself by the next call. */
+static bool may_leave(struct edge_worker *w, struct session *s)
+{
+    struct link *l = s->link;
+    if (s->is_leaving)
+        return atomic_load_explicit(&l->in_flight, memory_order_relaxed) == 0;
+    bool is_free = atomic_load_explicit(&l->in_flight, memory_order_relaxed) == 0 &&
+                   !atomic_load_explicit(&l->is_draining, memory_order_relaxed);
+    if (!is_free)
+        return false;
+    atomic_store_explicit(&l->is_draining, true, memory_order_relaxed);
+    s->is_leaving = link_table_has_sibling(w->links, l);
+    if (!s->is_leaving)
+        atomic_store_explicit(&l->is_draining, false, memory_order_relaxed);
+    return false;
+}
+
+void sessions_send_away(struct edge_worker *w)
+{
+    list_each(it, &w->sessions)
+    {
+        struct session *s = container_of(it, struct session, node);
+        if (s->state != SESSION_SERVING || !may_leave(w, s))
+            continue;
+        metric_add(w->metrics, EDGE_sent_away, 1);
+        session_end(s, "sent away: the edge stops");
     }
 }
 

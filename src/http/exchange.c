@@ -126,6 +126,16 @@ void exchange_fail_as(struct exchange *ex, enum failure failure, int err, const 
                  .err = err, .hop = failure_row(failure)->hop, .failure = failure, .text = text });
 }
 
+bool exchange_part(struct exchange *ex, enum parting parting)
+{
+    bool is_websocket = ex->is_upgraded && ex->request.upgrade == UPGRADE_WEBSOCKET;
+    if (exchange_has_failed(ex) || (!is_websocket && !parting_is_event_stream(ex)))
+        return false;
+    ex->parting = parting;
+    exchange_wake_right(ex);
+    return true;
+}
+
 bool exchange_has_left(const struct exchange *ex, enum side side)
 {
     return (ex->sides & SIDE_BIT(side)) == 0;

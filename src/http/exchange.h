@@ -23,6 +23,7 @@
 #include "base/limits.h"
 #include "http/failure.h"
 #include "http/fields.h"
+#include "http/parting.h"
 #include "net/loop.h"
 
 enum framing {
@@ -94,7 +95,9 @@ struct exchange {
     struct task *left, *right; /* NULL before attaching and after leaving */
     bool
         wants_body; /* right side: it takes the body; a left that holds back (Expect) answers 100 */
-    bool is_upgraded; /* 101 was given, or 2xx to a CONNECT */
+    bool is_upgraded;                     /* 101 was given, or 2xx to a CONNECT */
+    enum parting parting;                 /* set by exchange_part */
+    struct frames frames_up, frames_down; /* of a websocket (http/parting.h) */
     struct phases at;
     char id[EXCHANGE_ID_BYTES]; /* request id: 16 hexadecimal digits; one for the whole way */
     uint64_t bytes_up, bytes_down;
@@ -170,6 +173,10 @@ static inline bool exchange_has_failed(const struct exchange *ex)
 {
     return ex->verdict.err != 0;
 }
+
+/* Left side: the program stops, and this shall end in order, if it is something that can: a
+ * websocket, an event stream. The right side does it when it can. True when it was asked. */
+bool exchange_part(struct exchange *ex, enum parting parting);
 
 /* One side is through and will not touch the exchange again. When the other is still there and the
  * exchange is not complete, it learns of it by a verdict (ERR_CANCELED from the left, ERR_CUT from

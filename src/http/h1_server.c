@@ -14,6 +14,8 @@
 
 #define OUT_BYTES_MAX      (HEAD_BYTES_MAX + BODY_BYTES_MAX + 4096)
 #define PIPELINE_BYTES_MAX 16384 /* read ahead while an answer is under way */
+/* A request that is on its way when the program stops is still answered. */
+#define DRAIN_IDLE_NSEC (NSEC_PER_SEC / 2)
 #define LINGER_NSEC                                                                                \
     (2 * NSEC_PER_SEC) /* for the last answer to arrive before a reset could destroy it */
 
@@ -77,13 +79,34 @@ void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1
     list_init(&g->waiting);
 }
 
+/* Until the first byte of a request. */
+static nsec idle_of(const struct h1_group *g)
+{
+    return g->is_draining && g->idle > DRAIN_IDLE_NSEC ? DRAIN_IDLE_NSEC : g->idle;
+}
+
 void h1_group_drain(struct h1_group *g)
 {
     g->is_draining = true;
     list_each(it, &g->conns)
     {
-        task_wake(&container_of(it, struct h1_conn, node)->task);
+        struct h1_conn *c = container_of(it, struct h1_conn, node);
+        if (c->state == CONN_IDLE)
+            deadline_set(&c->deadline, &c->task, loop_now(g->loop) + idle_of(g));
+        task_wake(&c->task);
     }
+}
+
+size_t h1_group_part(struct h1_group *g, enum parting parting)
+{
+    size_t count = 0;
+    list_each(it, &g->conns)
+    {
+        struct h1_conn *c = container_of(it, struct h1_conn, node);
+        if (c->ex != NULL)
+            count += exchange_part(c->ex, parting);
+    }
+    return count;
 }
 
 const struct addr *h1_conn_peer(const struct h1_conn *c)
@@ -128,7 +151,7 @@ int h1_serve(struct h1_group *g, struct stream *transport, const struct addr *pe
     list_push_back(&g->conns, &c->node);
     list_push_back(&g->waiting, &c->waiting);
     g->count++;
-    deadline_set(&c->deadline, &c->task, loop_now(g->loop) + g->idle);
+    deadline_set(&c->deadline, &c->task, loop_now(g->loop) + idle_of(g));
     task_wake(&c->task);
     return 0;
 }
@@ -573,8 +596,7 @@ static bool has_taken_enough(struct h1_conn *c)
 
 static bool check_deadline(struct h1_conn *c)
 {
-    bool is_draining = c->group->is_draining && c->state == CONN_IDLE && buf_is_empty(&c->in);
-    if (!deadline_take(&c->deadline) && !is_draining)
+    if (!deadline_take(&c->deadline))
         return true;
     if (has_taken_enough(c))
         return true;
@@ -622,9 +644,12 @@ static void watch_stall(struct h1_conn *c)
 static void conn_run(struct task *t)
 {
     struct h1_conn *c = container_of(t, struct h1_conn, task);
-    if (!check_deadline(c))
+    bool was_idle = c->state == CONN_IDLE;
+    if (was_idle && fill(c) < 0)
+        return; /* first: what has come is a request, however late it is */
+    if ((!was_idle || buf_is_empty(&c->in)) && !check_deadline(c))
         return;
-    if (c->state != CONN_LINGER && fill(c) < 0)
+    if (!was_idle && c->state != CONN_LINGER && fill(c) < 0)
         return;
     int r = 0;
     for (unsigned step = 0; r == 0 && step < 64; step++) {

@@ -58,8 +58,11 @@ struct h1_group {
 
 void h1_group_init(struct h1_group *g, struct loop *loop, struct task *owner, h1_route *route,
                    void *ctx);
-/* Idle connections end now, the others after their exchange (Connection: close). */
+/* Idle connections end in a moment, unless a request is on its way; the others after their exchange
+ * (Connection: close). */
 void h1_group_drain(struct h1_group *g);
+/* Ends in order what can (exchange_part). Returns how many were asked. */
+size_t h1_group_part(struct h1_group *g, enum parting parting);
 /* Makes room: aborts the connection that has been without a request for the longest. False when
  * each has one. Not from within a connection's run. */
 bool h1_group_evict(struct h1_group *g);

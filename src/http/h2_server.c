@@ -441,6 +441,18 @@ int h2_serve(struct h2_server_group *g, struct stream *under, const struct h2_co
     return 0;
 }
 
+size_t h2_server_group_part(struct h2_server_group *g, int connection, enum parting parting)
+{
+    size_t count = 0;
+    list_each(it, &g->streams)
+    {
+        struct server_stream *t = container_of(it, struct server_stream, node);
+        if (t->ex != NULL && t->ex->connection == connection)
+            count += exchange_part(t->ex, parting);
+    }
+    return count;
+}
+
 void h2_server_group_drain(struct h2_server_group *g)
 {
     list_each(it, &g->conns)

@@ -51,6 +51,9 @@ void h2_server_group_init(struct h2_server_group *g, struct loop *loop, struct t
                           void (*route)(void *ctx, struct exchange *ex), void *ctx);
 /* GOAWAY on every connection; what is open goes on. */
 void h2_server_group_drain(struct h2_server_group *g);
+/* Ends in order what can of the exchanges with this connection's number (exchange_part). Returns
+ * how many were asked. */
+size_t h2_server_group_part(struct h2_server_group *g, int connection, enum parting parting);
 /* Resets every stream and closes every connection. Turn the loop once before freeing it. */
 void h2_server_group_abort(struct h2_server_group *g);
 

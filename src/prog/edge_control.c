@@ -1,5 +1,6 @@
 #include "prog/edge_control.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -473,12 +474,12 @@ static void control_run(struct task *t)
     accept_clients(c);
 }
 
-int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local,
+int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local, int fd,
                       struct fault *fault)
 {
     char text[ADDR_TEXT_BYTES];
     struct addr got;
-    struct tcp_listen_opts opts = { .fd = -1 };
+    struct tcp_listen_opts opts = { .fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1 };
     c->loop = loop;
     chunk_pool_keep_secrets(loop_chunks(loop)); /* tokens and secrets are asked for and told */
     c->mailbox = loop_mailbox(loop);

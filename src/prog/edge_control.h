@@ -19,8 +19,9 @@ struct edge_control {
     struct deadline rollout_due;
 };
 
-/* Opens the local address. `api` has been initialised. */
-int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local,
+/* Opens the local address; `fd` ≥ 0 is bound to it already and is copied. `api` has been
+ * initialised. */
+int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local, int fd,
                       struct fault *fault) __attribute__((warn_unused_result));
 void edge_control_close(struct edge_control *c);
 /* What the edge calls. */

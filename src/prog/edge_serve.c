@@ -20,6 +20,7 @@
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
 #include "prog/edge_control.h"
+#include "prog/edge_sockets.h"
 
 /* Of the certificate that connectors are shown. No wildcard: strict clients refuse one directly
  * below a top-level domain, and with it the whole certificate. */
@@ -41,6 +42,7 @@ struct server {
     struct edge *edge;
     struct confine confine;
     struct access_log_conf access_log;
+    struct edge_sockets sockets; /* that were handed over */
     struct edge_addrs addrs;
     struct addr local;
     struct watch *signals;
@@ -121,12 +123,35 @@ static int take_addrs(struct server *s, struct fault *fault)
     return r;
 }
 
+/* What was handed over stands above the options. */
+static int take_sockets(struct server *s, struct fault *fault)
+{
+    struct edge_sockets *k = &s->sockets;
+    int r = edge_sockets_take(k, fault);
+    if (r < 0)
+        return r;
+    if (edge_sockets_has(k, SOCKET_TUNNEL))
+        s->addrs.tunnel = k->addrs[SOCKET_TUNNEL];
+    if (edge_sockets_has(k, SOCKET_HTTP))
+        s->addrs.http = k->addrs[SOCKET_HTTP];
+    if (edge_sockets_has(k, SOCKET_HTTPS))
+        s->addrs.https = k->addrs[SOCKET_HTTPS];
+    if (edge_sockets_has(k, SOCKET_LOCAL))
+        s->local = k->addrs[SOCKET_LOCAL];
+    return 0;
+}
+
 static int check_addrs(const struct server *s, struct fault *fault)
 {
-    int r = check_free(&s->addrs.tunnel, SOCK_DGRAM, "tunnel", fault);
-    if (r == 0)
+    const struct edge_sockets *k = &s->sockets;
+    int r = 0;
+    if (!edge_sockets_has(k, SOCKET_TUNNEL_UDP))
+        r = check_free(&s->addrs.tunnel, SOCK_DGRAM, "tunnel", fault);
+    if (r == 0 && !edge_sockets_has(k, SOCKET_HTTP))
         r = check_free(&s->addrs.http, SOCK_STREAM, "http", fault);
-    return r == 0 ? check_free(&s->addrs.https, SOCK_STREAM, "https", fault) : r;
+    if (r == 0 && !edge_sockets_has(k, SOCKET_HTTPS))
+        r = check_free(&s->addrs.https, SOCK_STREAM, "https", fault);
+    return r;
 }
 
 /* What the local machine can reach: any address becomes loopback. */
@@ -311,6 +336,11 @@ static int start_edge(struct server *s, struct fault *fault)
         .tunnel = s->addrs.tunnel,
         .http = s->addrs.http,
         .https = s->addrs.https,
+        .tunnel_udp_fd = s->sockets.fds[SOCKET_TUNNEL_UDP],
+        .tunnel_fd = s->sockets.fds[SOCKET_TUNNEL],
+        .http_fd = s->sockets.fds[SOCKET_HTTP],
+        .https_fd = s->sockets.fds[SOCKET_HTTPS],
+        .is_successor = edge_sockets_are_any(&s->sockets),
         .visitors_max = (size_t)s->o->visitors,
         .head_max = (size_t)s->o->head_max,
         .visitor_handshake = s->o->handshake_timeout,
@@ -326,9 +356,10 @@ static int start_edge(struct server *s, struct fault *fault)
         .opened = confine_thread,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
-    int r = edge_control_open(&s->control, s->loop, &s->local, fault);
+    int r = edge_control_open(&s->control, s->loop, &s->local, s->sockets.fds[SOCKET_LOCAL], fault);
     if (r == 0)
         r = edge_start(&conf, &s->edge, &s->addrs, fault);
+    edge_sockets_close(&s->sockets);
     explicit_bzero(conf.quic_secret, sizeof conf.quic_secret);
     if (r < 0)
         return r;
@@ -343,7 +374,7 @@ static int start_edge(struct server *s, struct fault *fault)
 /* Behind everything that is read, before the first thread. */
 static int confine(struct server *s, struct fault *fault)
 {
-    const struct addr *bound[] = { &s->addrs.http, &s->addrs.https, &s->addrs.tunnel, &s->local };
+    const struct addr *bound[] = { &s->addrs.tunnel, &s->addrs.http, &s->addrs.https, &s->local };
     struct confine *k = &s->confine;
     k->user = s->o->user;
     k->own_dir = s->dir.path;
@@ -378,6 +409,8 @@ static int server_open(struct server *s, struct fault *fault)
         r = check_advertised(s->o, fault);
     if (r == 0) /* before anything is written */
         r = take_addrs(s, fault);
+    if (r == 0)
+        r = take_sockets(s, fault);
     if (r == 0)
         r = datadir_open(edge_data_dir(s->o), NAMES, &s->dir, fault);
     if (r == 0) /* behind the lock: of two reasons the directory in use is the better one */

@@ -26,7 +26,9 @@ void tunnel_client_done(struct tunnel_client *c)
 {
     if (c->ex == NULL)
         return;
-    if ((c->state != TC_OVER || c->is_cut) && c->stream != NULL)
+    /* One that was told that it ends has its end in both directions. */
+    bool is_parted = c->ex->parting != PARTING_NONE && c->up_finished && c->ex->down.ended;
+    if (((c->state != TC_OVER && !is_parted) || c->is_cut) && c->stream != NULL)
         stream_abort(c->stream, ERR_CANCELED);
     stream_release(c->stream);
     buf_done(&c->out);

@@ -112,6 +112,18 @@ void tunnel_serve(struct tunnel_server_group *g, struct stream *s, unsigned exte
     task_wake(&t->task);
 }
 
+size_t tunnel_server_part(struct tunnel_server_group *g, int connection, enum parting parting)
+{
+    size_t count = 0;
+    list_each(it, &g->open)
+    {
+        struct tunnel_server *t = container_of(it, struct tunnel_server, node);
+        if (t->state == TS_EXCHANGE && t->connection == connection)
+            count += exchange_part(t->ex, parting);
+    }
+    return count;
+}
+
 void tunnel_server_abort(struct tunnel_server_group *g)
 {
     list_each(it, &g->open)

@@ -34,5 +34,7 @@ void tunnel_server_group_init(struct tunnel_server_group *g, struct loop *loop, 
 /* Takes over a stream that the edge opened; it says by its first bytes what it is. `extensions`:
  * what the edge of this connection can beyond the plain protocol. */
 void tunnel_serve(struct tunnel_server_group *g, struct stream *s, unsigned extensions);
+/* Ends in order what can on this connection (exchange_part). Returns how many were asked. */
+size_t tunnel_server_part(struct tunnel_server_group *g, int connection, enum parting parting);
 /* Aborts every stream. Turn the loop once before freeing it. */
 void tunnel_server_abort(struct tunnel_server_group *g);

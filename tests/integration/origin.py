@@ -88,7 +88,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.chunk(b"") if False else self.wfile.write(b"0\r\n\r\n")
         elif name[0] == "stepwise":
             # Each piece goes out only when the visitor has asked for it at /next: nobody may hold back what was written.
-            self.start_chunked(name[1].replace("-", "/") if len(name) > 1 else "text/html")
+            self.start_chunked(name[1].replace("-", "/", 1) if len(name) > 1 else "text/html")
             for i in range(3):
                 self.chunk(b"piece %d\n" % i)
                 self.server.step.acquire(timeout=20)

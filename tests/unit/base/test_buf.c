@@ -198,6 +198,30 @@ TEST(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back)
     chunk_pool_free(pool);
 }
 
+TEST(what_is_dropped_from_the_end_makes_room_again)
+{
+    struct chunk_pool *pool = chunk_pool_new();
+    struct buf a, b;
+    buf_init(&a, pool, 100);
+    buf_init(&b, pool, 100);
+    CHECK_OK(buf_put(&a, SLICE("first")));
+    CHECK_OK(buf_put(&b, SLICE("second")));
+    CHECK(buf_move(&a, &b, SIZE_MAX) == 6 && chunk_pool_used(pool) == 2);
+    buf_drop_tail(&a, 2);
+    char got[16];
+    CHECK(buf_len(&a) == 9 && buf_copy(&a, 0, got, sizeof got) == 9);
+    CHECK(memcmp(got, "firstseco", 9) == 0 && buf_room(&a) == 91);
+    buf_drop_tail(&a, 5);
+    CHECK(buf_len(&a) == 4 && chunk_pool_used(pool) == 1);
+    CHECK_OK(buf_put(&a, SLICE("!")));
+    CHECK(buf_copy(&a, 0, got, sizeof got) == 5 && memcmp(got, "firs!", 5) == 0);
+    buf_drop_tail(&a, SIZE_MAX);
+    CHECK(buf_is_empty(&a) && chunk_pool_used(pool) == 0);
+    buf_done(&a);
+    buf_done(&b);
+    chunk_pool_free(pool);
+}
+
 TEST(a_chunk_outlives_its_pool)
 {
     struct chunk_pool *pool = chunk_pool_new();
@@ -226,4 +250,5 @@ TESTS(RUN(bytes_come_out_in_the_order_they_went_in), RUN(a_put_past_the_bound_ch
       RUN(neighbouring_pieces_of_one_chunk_join_again), RUN(small_reads_share_a_large_chunk),
       RUN(a_chunk_that_is_let_go_during_a_read_changes_nothing),
       RUN(vectors_that_were_reserved_are_filled_in_order_and_the_rest_is_given_back),
-      RUN(a_chunk_outlives_its_pool), RUN(an_arena_is_bounded_and_undoes_last_first))
+      RUN(what_is_dropped_from_the_end_makes_room_again), RUN(a_chunk_outlives_its_pool),
+      RUN(an_arena_is_bounded_and_undoes_last_first))

@@ -144,8 +144,25 @@ TEST(a_link_lives_as_long_as_somebody_holds_it)
     table_close(&x);
 }
 
+TEST(the_last_link_of_a_connector_that_takes_exchanges_has_no_sibling)
+{
+    struct table x;
+    table_open(&x);
+    struct link *first = add(&x, &x.tunnel, 0, 1, 0), *second = add(&x, &x.tunnel, 1, 2, 0);
+    struct link *of_another = link_new(LINK_ID(0, 3), 0, loop_mailbox(x.loop));
+    of_another->tunnel = x.tunnel;
+    of_another->connector.bytes[0] = 7;
+    CHECK_OK(link_table_add(x.t, of_another));
+    link_unref(of_another);
+    CHECK(link_table_has_sibling(x.t, first) && !link_table_has_sibling(x.t, of_another));
+    atomic_store(&second->is_draining, true);
+    CHECK(!link_table_has_sibling(x.t, first) && link_table_has_sibling(x.t, second));
+    table_close(&x);
+}
+
 TESTS(RUN(a_link_is_found_by_its_tunnel_and_by_its_id),
       RUN(the_least_busy_link_is_taken_and_one_of_our_worker_unless_it_is_clearly_busier),
       RUN(equal_links_share_the_work), RUN(exchanges_that_follow_at_once_take_the_same_link),
       RUN(links_that_drain_or_were_tried_are_left_out),
+      RUN(the_last_link_of_a_connector_that_takes_exchanges_has_no_sibling),
       RUN(a_link_lives_as_long_as_somebody_holds_it))

@@ -428,15 +428,27 @@ TEST(a_visitor_that_stops_in_its_body_is_given_up_unless_it_waits_for_a_hundred)
 
 /* ---- draining ---- */
 
-TEST(a_drain_ends_idle_connections_now_and_busy_ones_after_their_answer)
+TEST(a_drain_ends_idle_connections_soon_and_busy_ones_after_their_answer)
 {
-    struct site idle, busy;
+    struct site idle, late, busy;
     site_open(&idle);
+    idle.group.idle = SOON;
     site_say(&idle, GET);
     h1_group_drain(&idle.group);
+    while (idle.group.count > 0)
+        loop_turn(idle.loop, 5);
     site_turn(&idle);
-    CHECK(idle.end == ERR_EOF && idle.group.count == 0);
+    CHECK(idle.end == ERR_EOF && idle.routed == 1);
     site_close(&idle);
+    site_open(&late); /* a request that was on its way is answered */
+    site_say(&late, GET);
+    h1_group_drain(&late.group);
+    site_turn(&late);
+    CHECK(late.group.count == 1);
+    site_say(&late, GET);
+    CHECK(late.end == ERR_EOF && late.routed == 2 && late.group.count == 0);
+    CHECK(strstr(late.got, "Connection: close") != NULL);
+    site_close(&late);
     open_manual(&busy);
     site_say(&busy, GET GET);
     h1_group_drain(&busy.group);
@@ -467,4 +479,4 @@ TESTS(RUN(an_upgraded_exchange_carries_bytes_both_ways_until_both_directions_end
       RUN(a_visitor_that_ended_its_direction_is_given_up_when_nothing_comes_for_it),
       RUN(a_visitor_that_takes_nothing_is_given_up_and_a_slow_one_is_not),
       RUN(a_visitor_that_stops_in_its_body_is_given_up_unless_it_waits_for_a_hundred),
-      RUN(a_drain_ends_idle_connections_now_and_busy_ones_after_their_answer))
+      RUN(a_drain_ends_idle_connections_soon_and_busy_ones_after_their_answer))
