@@ -142,7 +142,8 @@ def test_an_upgrade_under_load_fails_no_request(sockets, activated, connectors, 
     for asker in askers:
         asker.start()
     until(lambda: min(counts) > 5, "requests are served")
-    for _ in range(2):
+    # Over HTTP/2 the reference comes back after up to 20 s, the next time after up to 40.
+    for _ in range(1 if (kind, transport) == ("cloudflared", "http2") else 2):
         assert edge.stop() == 0
         edge = activated(given, 2, "--hold-time", "30s")
         before = list(counts)
