@@ -5,7 +5,7 @@ TIME ?= 60
 URL ?=
 BENCH ?=
 
-.PHONY: help setup build run test test-tsan quick lint fmt docs fuzz bench coverage clean
+.PHONY: help setup build run test test-tsan quick lint fmt docs fuzz bench faults coverage clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,10 @@ fuzz: ## libFuzzer on every parser; TIME=60 seconds each
 bench: build ## requests/s, latency, bulk, CPU and memory beside nginx, cloudflared, frp, rathole and chisel: bench/results.md
 	@tools/setup bench
 	@bench/run $(BENCH)
+
+faults: build ## every fault under load, in full: about half an hour; docs/reliability.md gets the table
+	@tools/setup test
+	@ADIT_BUILD=$(CURDIR)/build $(PYTHON) tests/faults/run --write docs/reliability.md
 
 coverage: ## line coverage of src/ by the unit and integration tests
 	@tools/setup test coverage

@@ -357,6 +357,7 @@ static int watch_signals(struct run *r)
     (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     task_init(&r->task, r->loop, run_task);
     if (fd < 0 || watch_open(r->loop, fd, &r->task, &r->signals) < 0)

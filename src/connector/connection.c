@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "connector/control_client.h"
 #include "connector/leaver.h"
+#include "connector/reconnect.h"
 #include "net/resolve.h"
 #include "net/udp.h"
 
@@ -315,6 +316,9 @@ static void back_off(struct connection *c)
     unwind(c);
     unsigned cap = c->conf.retries < BACKOFF_EXPONENT_MAX ? c->conf.retries : BACKOFF_EXPONENT_MAX;
     c->attempts++;
+    count(c, reconnect_metric(c->err));
+    if (c->err == ERR_TIMEOUT)
+        c->local.size = 0; /* what swallows this port's packets may let another's through */
     unsigned exponent = c->attempts < cap ? c->attempts : cap;
     nsec now = loop_now_fresh(c->loop), window = (nsec)NSEC_PER_SEC << exponent;
     if (was_serving)

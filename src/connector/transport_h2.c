@@ -12,7 +12,7 @@
 #define SERVER_NAME     "h2.cftunnel.com"
 #define DIAL_NSEC       (10 * NSEC_PER_SEC)  /* to the edge's request for the control stream */
 #define KEEPALIVE_NSEC  (240 * NSEC_PER_SEC) /* of silence: then a PING; our edge comes before */
-#define ASK_NSEC        (2 * NSEC_PER_SEC)   /* likewise, when we said something */
+#define ASK_NSEC        NSEC_PER_SEC         /* likewise, when we said something */
 #define PONG_NSEC       (3 * NSEC_PER_SEC)   /* until the connection is given up */
 #define CONTROL_STREAMS 1
 

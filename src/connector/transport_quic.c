@@ -5,7 +5,7 @@
 
 #define SERVER_NAME     "quic.cftunnel.com"
 #define QUIET_NSEC      (45 * NSEC_PER_SEC) /* four such connections: less than 1 MB a day */
-#define GIVE_UP_NSEC    (5 * NSEC_PER_SEC)
+#define GIVE_UP_NSEC    (3 * NSEC_PER_SEC)
 #define CONTROL_STREAMS 1 /* of a connection that serves nothing */
 
 struct transport_quic {

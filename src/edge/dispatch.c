@@ -83,9 +83,11 @@ static int begin(struct dispatch *d)
     }
 }
 
+/* A connection that ends by TCP's FIN cuts its streams, one that is reset resets them: while
+ * nothing of an answer has come both say that its connector is gone. */
 static bool may_repeat(const struct dispatch *d, int why)
 {
-    return err_repeats(why) && attempt_is_unanswered(&d->attempt) &&
+    return (err_repeats(why) || why == ERR_CUT) && attempt_is_unanswered(&d->attempt) &&
            method_is_idempotent(d->ex->request.method) &&
            (!attempt_took_body(&d->attempt) || replay_can(&d->replay));
 }

@@ -282,6 +282,7 @@ static int watch_signals(struct server *s, struct fault *fault)
     (void)sigaddset(&set, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     task_init(&s->task, s->loop, server_run);
     if (fd < 0 || watch_open(s->loop, fd, &s->task, &s->signals) < 0)

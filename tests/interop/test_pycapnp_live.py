@@ -95,6 +95,21 @@ def test_the_same_connection_twice_is_a_duplicate(connector):
     assert which == "error" and fields["cause"] == "EDUPCONN"
 
 
+def test_a_connection_that_its_connector_says_is_lost_makes_room_for_the_next(connector):
+    """Nobody tells the edge of a path that is dead: what stands there yet must not keep the connector away."""
+    options = dict(connector.arguments()["options"], numPreviousAttempts=1)
+
+    async def ask():
+        first, second = await fresh(connector), await fresh(connector)
+        one = await connector.ask_to_register(first, 7)
+        two = await connector.ask_to_register(second, 7, options=options)
+        ended = await first.ended()
+        await connector.unregister(second)
+        return one[0], two[0], ended is not None
+
+    assert connector.run(ask()) == ("connectionDetails", "connectionDetails", True)
+
+
 def test_unknown_methods_are_exceptions_and_the_stream_goes_on(connector):
     async def ask():
         peer = await fresh(connector)
