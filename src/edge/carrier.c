@@ -9,9 +9,11 @@
 #define KEEPALIVE_NSEC (110 * NSEC_PER_SEC)  /* of silence: then a PING */
 #define PONG_NSEC      (10 * NSEC_PER_SEC)   /* until the connection is given up */
 #define ASK_NSEC       (100 * NSEC_PER_MSEC) /* without an answer to what we said: then a PING */
-#define REFUSED_NSEC   (NSEC_PER_SEC / 2)    /* when its machine says that nobody listens there */
-#define PATIENCE_NSEC  (200 * NSEC_PER_MSEC)
-#define GIVE_UP_NSEC   (10 * NSEC_PER_SEC) /* of QUIC, whose packets are acknowledged one by one */
+#define REFUSED_NSEC                                                                               \
+    (5 * NSEC_PER_SEC / 2) /* likewise, when its machine says that nobody listens: a               \
+                              NAT that forgot may say so until the next PING */
+#define PATIENCE_NSEC (200 * NSEC_PER_MSEC)
+#define GIVE_UP_NSEC  (10 * NSEC_PER_SEC) /* of QUIC, whose packets are acknowledged one by one */
 
 void carrier_init_quic(struct carrier *c, struct quic_conn *conn, struct task *owner)
 {
