@@ -8,6 +8,7 @@ import threading
 import h11
 import pytest
 
+import origin as origins
 from client import Visitor, get
 from conftest import TRANSPORTS, hostname_of, quick_command, until
 
@@ -17,6 +18,15 @@ pytestmark = pytest.mark.threads
 def fixed(edge):
     """Flags by which the next edge has the addresses of this one."""
     return [word for what in ("tunnel", "http", "https", "local") for word in (f"--{what}", edge.addresses[what])]
+
+
+@pytest.fixture
+def origin():
+    """One of its own: a response that is cut leaves a thread behind that would take the next one's steps."""
+    server = origins.start()
+    yield server
+    server.step.release(100)
+    server.shutdown()
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -39,8 +49,6 @@ def busy(edges, connectors, origin, kind, transport):
     connector.finish = lambda: [origin.step.release() for _ in range(3)]
     yield connector
     visitor.socket.close()
-    while origin.step.acquire(blocking=False):
-        pass
 
 
 def test_connections_without_exchanges_are_sent_away_and_the_one_in_use_stays(busy):

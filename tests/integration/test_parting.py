@@ -4,7 +4,6 @@ import re
 import signal
 import socket
 import threading
-import urllib.request
 
 import h11
 import pytest
@@ -12,8 +11,9 @@ import websockets.exceptions
 import websockets.sync.client
 import websockets.sync.server
 
+import origin as origins
 from client import Visitor
-from conftest import LOOPBACK, TRANSPORTS, hostname_of, quick_command, until
+from conftest import TRANSPORTS, hostname_of, quick_command, until
 
 pytestmark = pytest.mark.threads
 GOING_AWAY = 1001
@@ -57,6 +57,15 @@ class Mute:
                 conn.sendall(f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode()
                              + self.says)
                 self.open.append(conn)
+
+
+@pytest.fixture
+def origin():
+    """One of its own: a response that is cut leaves a thread behind that would take the next one's steps."""
+    server = origins.start()
+    yield server
+    server.step.release(100)
+    server.shutdown()
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -169,7 +178,3 @@ def test_an_event_stream_ends_in_order_and_another_response_is_cut(tunnel_to, or
         with pytest.raises((h11.RemoteProtocolError, OSError)):
             other.event()
         assert program.process.wait(30) == 0
-    origin.step.release(6)
-    until(lambda: origin.step.acquire(blocking=False), "the origin's steps are taken back")
-    while origin.step.acquire(blocking=False):
-        pass
