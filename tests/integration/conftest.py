@@ -73,15 +73,21 @@ class Edge(Program):
     def __init__(self, where, workers=1, flags=(), **more):
         self.dir = where / "edge"
         flags = list(flags) or ["--tunnel", "127.0.0.1:0", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--local", "127.0.0.1:0"]
-        super().__init__([BUILD / "adit-edge", "serve", "--data-dir", self.dir, "--workers", workers, "--grace-period", "5s",
-                          "--log-level", "debug", *flags], where / f"edge-{time.monotonic_ns()}.log", **more)
+        command = [BUILD / "adit-edge", "serve", "--data-dir", self.dir, "--workers", workers, "--grace-period", "5s", "--log-level", "debug", *flags]
         path = self.dir / "addresses.json"
 
         def ready():
+            """None where somebody's outgoing connection has a port for a moment that this edge had before and is to have again."""
+            if self.process.poll() is not None and "is in use by another program" in self.text():
+                return None
             assert self.process.poll() is None, self.text()
             return path.exists() and "edge is ready" in self.text()
 
-        until(ready, "the edge is ready")
+        def started():
+            Program.__init__(self, command, where / f"edge-{time.monotonic_ns()}.log", **more)
+            return until(lambda: ready() is not False, "the edge is ready or cannot be") and ready()
+
+        until(started, "the edge is ready")
         self.addresses = json.loads(path.read_text())
 
     def port(self, what):

@@ -1,4 +1,5 @@
 """Names that lead to several addresses, or move: of edges and of origins. The names are in a hosts file of the connector's own."""
+import errno
 import socket
 import subprocess
 
@@ -73,13 +74,21 @@ class Full:
     """An address that answers nothing: a listener whose queue is full, so that the kernel drops what asks for more."""
 
     def __init__(self, address, port):
-        self.listener = socket.create_server((address, port), backlog=0)
+        self.listener = until(lambda: self.bound(address, port), "nobody's outgoing connection has this port")
         self.filling = []
         for _ in range(8):
             s = socket.socket()
             s.setblocking(False)
             s.connect_ex((address, port))
             self.filling.append(s)
+
+    @staticmethod
+    def bound(address, port):
+        try:
+            return socket.create_server((address, port), backlog=0)
+        except OSError as e:
+            assert e.errno == errno.EADDRINUSE
+            return None
 
     def stop(self):
         for s in [*self.filling, self.listener]:
