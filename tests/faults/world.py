@@ -14,7 +14,9 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
-SANITIZER = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=4", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=99:print_stacktrace=1"}
+SANITIZER = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=4",
+             "LSAN_OPTIONS": f"suppressions={pathlib.Path(__file__).resolve().parents[1]}/lsan.supp:print_suppressions=0",
+             "UBSAN_OPTIONS": "halt_on_error=1:exitcode=99:print_stacktrace=1"}
 BUILDS = (TOP / "build-asan", TOP / "build")
 
 
