@@ -124,7 +124,10 @@ def test_a_new_version_takes_effect_while_a_download_and_an_upload_go_on(site):
             visitor.socket.sendall(b"POST /up HTTP/1.1\r\nHost: %s\r\nContent-Length: 4000000\r\n\r\n" % HOST.encode() + b"u" * 1500000)
             assert go_on.wait(60)
             visitor.socket.sendall(b"u" * 2500000)
-            answers["up"] = visitor.socket.recv(4096)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\nok") and (piece := visitor.socket.recv(4096)):
+                answer += piece
+            answers["up"] = answer
 
     threads = [threading.Thread(target=download), threading.Thread(target=upload)]
     for thread in threads:
