@@ -17,6 +17,7 @@
 struct batch {
     size_t n, segment;
     bool is_over; /* its last packet was shorter: GSO allows no more */
+    bool is_last; /* and nothing is left to be sent */
     struct addr local, remote;
     bool has_path;
 };
@@ -149,6 +150,13 @@ static int took(struct quic_stream *s, size_t n, bool had_fin)
     return 0;
 }
 
+/* Whether another stream's data may follow in the same packet. To let ngtcp2 wait for it when there
+ * is none would cost a second call for each packet. */
+static bool has_more_sendable(const struct quic_conn *c)
+{
+    return c->sendable.next != c->sendable.prev;
+}
+
 /* Writes one packet at dest. > 0: its bytes; 0: nothing to send, or not now; < 0: an ngtcp2 error
  * that ends the connection. */
 static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, uint8_t *dest,
@@ -161,7 +169,7 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, u
         struct quic_stream *s = c->is_handshake_done ? next_sendable(c) : NULL;
         size_t count = s != NULL ? vectors_of(s, vec) : 0;
         bool fin = s != NULL && s->is_fin_wanted && count == s->unsent.count;
-        uint32_t flags = s != NULL ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0;
+        uint32_t flags = s != NULL && has_more_sendable(c) ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0;
         if (fin)
             flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
         ngtcp2_ssize n = ngtcp2_conn_writev_stream(c->ng, &ps->path, &pi, dest, size, &accepted,
@@ -224,10 +232,20 @@ static ngtcp2_ssize write_datagram(struct quic_conn *c, ngtcp2_path_storage *ps,
 
 /* ---- the pass ---- */
 
+/* Whether a packet of `size` bytes took everything there was: it took the last of the streams'
+ * data, before which acknowledgements, credit and what was lost go, and left half of its room.
+ * Asking ngtcp2 for one more, which it has not, would cost a sixth of what writing the one did. */
+static bool is_last(const struct quic_conn *c, bool had_data, size_t size, size_t payload)
+{
+    return had_data && c->is_handshake_done && size <= payload / 2 && list_is_empty(&c->sendable) &&
+           list_is_empty(&c->datagrams_out);
+}
+
 /* Adds one packet to the batch; flushes when it cannot take it. 1 when one was written, 0 when
  * there is none, < 0. */
 static ngtcp2_ssize add_packet(struct quic_conn *c, struct batch *b, nsec now, int *ret_udp)
 {
+    bool had_data = next_sendable(c) != NULL;
     ngtcp2_path_storage ps;
     /* What the peer takes is known once the handshake is over; until then the least that everybody
      * takes. */
@@ -258,6 +276,7 @@ static ngtcp2_ssize add_packet(struct quic_conn *c, struct batch *b, nsec now, i
     if (b->n == 0)
         b->segment = size;
     b->is_over = size < b->segment;
+    b->is_last = is_last(c, had_data, size, payload);
     b->n += size;
     return 1;
 }
@@ -279,6 +298,8 @@ static void write_pass(struct quic_conn *c)
             return;
         }
         if (n == 0 || udp < 0)
+            break;
+        if (b.is_last)
             break;
         total += b.segment;
         if (total >= (size_t)BATCHES_A_TURN * QUIC_BATCH_BYTES) {
