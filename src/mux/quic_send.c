@@ -5,7 +5,9 @@
 #include "base/err.h"
 #include "mux/quic_int.h"
 
-#define IOV_COUNT      16
+/* ngtcp2 keeps a frame of so many pieces in its own pool; a longer one it allocates, and before 1.6
+ * loses when it is sent again in two parts. */
+#define IOV_COUNT      3
 #define BATCHES_A_TURN 4 /* then other connections have their turn */
 /* What a received packet asks for (acknowledgement, credit) waits this long for data to travel
  * with, or for so many packets. ngtcp2 alone would answer each with a datagram of its own on a near
@@ -150,11 +152,12 @@ static int took(struct quic_stream *s, size_t n, bool had_fin)
     return 0;
 }
 
-/* Whether another stream's data may follow in the same packet. To let ngtcp2 wait for it when there
- * is none would cost a second call for each packet. */
-static bool has_more_sendable(const struct quic_conn *c)
+/* Whether more data may follow in the same packet: another stream's, or pieces of this one beyond
+ * `count`. To let ngtcp2 wait for it when there is none would cost a second call for each packet.
+ */
+static bool may_follow(const struct quic_stream *s, size_t count)
 {
-    return c->sendable.next != c->sendable.prev;
+    return s->conn->sendable.next != s->conn->sendable.prev || count < s->unsent.count;
 }
 
 /* Writes one packet at dest. > 0: its bytes; 0: nothing to send, or not now; < 0: an ngtcp2 error
@@ -169,7 +172,7 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path_storage *ps, u
         struct quic_stream *s = c->is_handshake_done ? next_sendable(c) : NULL;
         size_t count = s != NULL ? vectors_of(s, vec) : 0;
         bool fin = s != NULL && s->is_fin_wanted && count == s->unsent.count;
-        uint32_t flags = s != NULL && has_more_sendable(c) ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0;
+        uint32_t flags = s != NULL && may_follow(s, count) ? NGTCP2_WRITE_STREAM_FLAG_MORE : 0;
         if (fin)
             flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
         ngtcp2_ssize n = ngtcp2_conn_writev_stream(c->ng, &ps->path, &pi, dest, size, &accepted,
@@ -299,9 +302,9 @@ static void write_pass(struct quic_conn *c)
         }
         if (n == 0 || udp < 0)
             break;
+        total += b.segment;
         if (b.is_last)
             break;
-        total += b.segment;
         if (total >= (size_t)BATCHES_A_TURN * QUIC_BATCH_BYTES) {
             task_wake(&c->send);
             break;

@@ -1,5 +1,5 @@
-/* Small writes do not wait for company: what a stream is given leaves with the turn, and what comes
- * is there in the turn that it came in. */
+/* Small writes do not wait for company: what a stream is given leaves with the turn, what comes is
+ * there in the turn that it came in, and from then on the peer owes an acknowledgement. */
 #include "world.h"
 
 #define EVENTS      1000
@@ -55,4 +55,33 @@ TEST(each_of_a_thousand_events_leaves_and_is_there_within_one_turn)
     world_close(&w);
 }
 
-TESTS(RUN(each_of_a_thousand_events_leaves_and_is_there_within_one_turn))
+static bool is_owed(const struct quic_conn *c)
+{
+    struct quic_stats stats;
+    quic_conn_stats(c, &stats);
+    return stats.unacked_since > 0;
+}
+
+TEST(a_lone_small_write_is_owed_an_acknowledgement_from_the_turn_that_sent_it)
+{
+    struct world w;
+    struct buf out;
+    struct stream *near;
+    world_open(&w, "a.example", "a.example");
+    world_connect(&w, state_);
+    buf_init(&out, loop_chunks(w.loop), EVENT_BYTES);
+    CHECK_OK(quic_conn_open(w.server, &w.task, &near));
+    UNTIL(&w, !is_owed(w.server) && !is_owed(w.client));
+    CHECK_OK(buf_put(&out, SLICE("alone")));
+    CHECK_OK(stream_write(near, &out));
+    uint64_t sent = sent_by(w.server);
+    UNTIL(&w, is_owed(w.server) || sent_by(w.server) > sent);
+    CHECK(is_owed(w.server));
+    UNTIL(&w, !is_owed(w.server));
+    buf_done(&out);
+    stream_release(near);
+    world_close(&w);
+}
+
+TESTS(RUN(a_lone_small_write_is_owed_an_acknowledgement_from_the_turn_that_sent_it),
+      RUN(each_of_a_thousand_events_leaves_and_is_there_within_one_turn))
