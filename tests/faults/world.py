@@ -36,7 +36,7 @@ def build_dir():
 
 
 def cloudflared():
-    for path in (os.environ.get("CLOUDFLARED"), shutil.which("cloudflared"), TOP / "build/peers/cloudflared"):
+    for path in (os.environ.get("CLOUDFLARED"), shutil.which("cloudflared"), TOP / "build/peers/cloudflared", TOP.parent / "shared/peers/cloudflared"):
         if path and os.access(path, os.X_OK):
             return str(path)
     return None

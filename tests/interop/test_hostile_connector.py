@@ -4,9 +4,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import json
+import re
 import socket
 import struct
 import threading
+import urllib.request
 
 import h11
 import pytest
@@ -367,9 +369,15 @@ def test_registering_and_leaving_in_a_loop_leaves_nothing_behind(hostile):
     until(lambda: get(hostile, "/ok")[1] == b"ok", "the connection that stayed serves")
 
 
+def links(edge):
+    with urllib.request.urlopen(f"http://{edge.addresses['local']}/metrics", timeout=60) as page:
+        return int(re.search(r"^adit_edge_links (\d+)", page.read().decode(), re.M)[1])
+
+
 def test_a_tunnel_has_no_more_connections_than_its_limit(server, neighbour):
-    """256 of one tunnel; whoever comes later is refused, with a reason."""
+    """256 of one tunnel; whoever comes later is refused, with a reason. On a slow machine some are lost on the way, and others take their places."""
     connector = Connector(server, ask_quick_tunnel(server), ANSWERS)
+    before, held = links(server), []
 
     async def one(index):
         peer = await connector.dial()
@@ -384,12 +392,15 @@ def test_a_tunnel_has_no_more_connections_than_its_limit(server, neighbour):
             if start >= 256:
                 connector.client_id = bytes(15) + b"x"
             results += await asyncio.gather(*(one(start + i) for i in range(20)))
+            held.append(links(server) - before)
         return results
 
     served = neighbour.served
     with within(256 * MIB, server):
         results = connector.loop.run(many(), seconds=300)
         until(lambda: neighbour.served > served + 1, "the neighbour is served")
-    assert sum(which == "connectionDetails" for which, _ in results) == 256
-    assert results[-1][0] == "error" and results[-1][1]["cause"]
+    assert sum(which == "connectionDetails" for which, _ in results) >= 256
+    assert max(held) <= 256
+    refused = [fields for which, fields in results if which == "error"]
+    assert refused and all(fields["cause"] for fields in refused)
     connector.stop()
