@@ -33,6 +33,13 @@ void arena_init_secret(struct arena *a, size_t bytes_max)
     *a = (struct arena){ .bytes_max = bytes_max, .is_secret = true };
 }
 
+void arena_lend(struct arena *a, void *first, size_t n)
+{
+    a->first = a->at = first;
+    a->first_bytes = n;
+    a->end = a->at + n;
+}
+
 void arena_done(struct arena *a)
 {
     for (struct arena_undo *u = a->undo; u != NULL; u = u->next)
@@ -43,6 +50,8 @@ void arena_done(struct arena *a)
             secret_wipe(b, b->size);
         free(b);
     }
+    if (a->is_secret)
+        secret_wipe(a->first, a->first_bytes);
     *a = (struct arena){ .bytes_max = a->bytes_max, .is_secret = a->is_secret };
 }
 

@@ -13,6 +13,8 @@ struct arena_block;
 struct arena {
     struct arena_block *blocks;
     uint8_t *at, *end;
+    uint8_t *first; /* lent, or NULL */
+    size_t first_bytes;
     size_t bytes, bytes_max; /* taken from malloc so far, and the bound */
     struct arena_undo *undo;
     bool is_secret; /* wiped when it is done */
@@ -22,6 +24,9 @@ struct arena {
 void arena_init(struct arena *a, size_t bytes_max);
 /* The same, for tokens and keys: arena_done leaves nothing of them. */
 void arena_init_secret(struct arena *a, size_t bytes_max);
+/* Before the first arena_alloc: what is taken first comes from here, aligned for any type, which
+ * the caller owns and frees after arena_done, and does not count against the bound. */
+void arena_lend(struct arena *a, void *first, size_t n);
 
 /* Runs what arena_defer left, last first, and frees everything. Safe on a zeroed or finished arena.
  */

@@ -1,6 +1,7 @@
 #include "http/exchange.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -8,6 +9,13 @@
 #include "base/text.h"
 
 #define SIDE_BIT(side) (1U << (unsigned)(side))
+/* With what its arena needs first: one allocation for most exchanges. */
+#define EXCHANGE_BYTES 6128
+
+struct exchange_memory {
+    struct exchange ex;
+    _Alignas(max_align_t) uint8_t first[];
+};
 
 static void body_init(struct body *b, struct loop *loop)
 {
@@ -17,13 +25,16 @@ static void body_init(struct body *b, struct loop *loop)
 
 struct exchange *exchange_new(struct loop *loop, struct task *left)
 {
-    struct exchange *ex = calloc(1, sizeof *ex);
-    if (ex == NULL)
+    struct exchange_memory *memory = malloc(EXCHANGE_BYTES);
+    if (memory == NULL)
         return NULL;
+    struct exchange *ex = &memory->ex;
+    *ex = (struct exchange){ 0 };
     if (chunk_pool_has_secrets(loop_chunks(loop)))
         arena_init_secret(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
     else
         arena_init(&ex->arena, EXCHANGE_ARENA_BYTES_MAX);
+    arena_lend(&ex->arena, memory->first, EXCHANGE_BYTES - sizeof *memory);
     ex->loop = loop;
     ex->left = left;
     ex->rule = ex->connection = -1;

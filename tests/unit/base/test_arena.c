@@ -33,6 +33,28 @@ TEST(allocations_do_not_overlap)
     arena_done(&a);
 }
 
+TEST(what_was_lent_is_used_first_and_not_freed)
+{
+    _Alignas(16) uint8_t first[256];
+    struct arena a;
+    memset(first, 0xff, sizeof first);
+    arena_init_secret(&a, 1 << 20);
+    arena_lend(&a, first, sizeof first);
+    for (int i = 0; i < 4; i++) {
+        uint8_t *p = arena_alloc(&a, 64);
+        CHECK(p == first + i * 64 && p[0] == 0 && p[63] == 0);
+        memset(p, 'x', 64);
+    }
+    CHECK(a.bytes == 0);
+    uint8_t *more = arena_alloc(&a, 64);
+    CHECK(more != NULL && (more < first || more >= first + sizeof first) && a.bytes > 0);
+    arena_done(&a);
+    for (size_t i = 0; i < sizeof first; i++)
+        CHECK(first[i] == 0); /* secrets are wiped there too */
+    CHECK(arena_alloc(&a, 16) != first);
+    arena_done(&a);
+}
+
 TEST(no_bound_is_ever_passed)
 {
     for (size_t max = 0; max < 9000; max += 37) {
@@ -113,5 +135,5 @@ TEST(copies_end_in_a_nul)
 }
 
 TESTS(RUN(memory_is_zeroed_and_aligned_for_any_type), RUN(allocations_do_not_overlap),
-      RUN(no_bound_is_ever_passed), RUN(what_was_deferred_is_undone_last_first_and_once),
-      RUN(copies_end_in_a_nul))
+      RUN(what_was_lent_is_used_first_and_not_freed), RUN(no_bound_is_ever_passed),
+      RUN(what_was_deferred_is_undone_last_first_and_once), RUN(copies_end_in_a_nul))
