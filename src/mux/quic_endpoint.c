@@ -229,13 +229,13 @@ static void endpoint_run(struct task *t)
     size_t count;
     take_errors(e);
     (void)loop_now_fresh(e->loop);
-    for (unsigned step = 0; step < STEPS_A_TURN; step++) {
+    for (unsigned step = 0; step < STEPS_A_TURN || udp_has_more(e->udp); step++) {
         if (udp_receive(e->udp, packets, PACKETS_A_STEP, &count) < 0)
             break;
         for (size_t i = 0; i < count; i++)
             feed(e, &packets[i], true);
         if (step + 1 == STEPS_A_TURN)
-            task_wake(t);
+            task_wake(t); /* the kernel may have more */
     }
     list_each(it, &e->blocked)
     {
@@ -251,7 +251,7 @@ int quic_endpoint_new(struct loop *loop, const struct addr *bind, bool reuse_por
         return ERR_NOMEM;
     struct udp_opts opts = { .reuse_port = reuse_port, .fd = fd };
     e->loop = loop;
-    e->batch = malloc(QUIC_BATCH_BYTES + QUIC_PAYLOAD_LOOPBACK_BYTES);
+    e->batch = loop_scratch(loop, SCRATCH_OUT, QUIC_BATCH_BYTES + QUIC_PAYLOAD_LOOPBACK_BYTES);
     task_init(&e->task, loop, endpoint_run);
     map_init(&e->cids);
     list_init(&e->conns);
@@ -260,7 +260,6 @@ int quic_endpoint_new(struct loop *loop, const struct addr *bind, bool reuse_por
     int r =
         e->batch != NULL ? udp_open(loop, bind, &opts, &e->task, &e->udp, &e->local) : ERR_NOMEM;
     if (r < 0) {
-        free(e->batch);
         free(e);
         return r;
     }
@@ -311,7 +310,6 @@ static void reap(struct reaper *r)
 {
     struct quic_endpoint *e = container_of(r, struct quic_endpoint, reaper);
     map_done(&e->cids);
-    free(e->batch);
     free(e);
 }
 

@@ -38,7 +38,7 @@ struct quic_endpoint {
     struct list acceptable; /* handshake complete, nobody's yet */
     size_t conn_count, handshake_count;
     uint64_t unread;     /* of all connections */
-    uint8_t *batch;      /* QUIC_BATCH_BYTES to write packets into */
+    uint8_t *batch;      /* the loop's: QUIC_BATCH_BYTES to write packets into */
     struct list blocked; /* connections whose last batch the kernel did not take */
     nsec reset_window;   /* stateless resets are rate limited */
     unsigned reset_count;

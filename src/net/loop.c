@@ -204,6 +204,8 @@ void loop_free(struct loop *l)
     deadlines_done(l);
     mailbox_unref(l->mailbox);
     chunk_pool_free(l->chunks);
+    for (int i = 0; i < SCRATCH_COUNT; i++)
+        free(l->scratch[i]);
     free(l);
 }
 
@@ -223,6 +225,13 @@ nsec loop_now_fresh(struct loop *l)
 struct chunk_pool *loop_chunks(struct loop *l)
 {
     return l->chunks;
+}
+
+uint8_t *loop_scratch(struct loop *l, enum scratch kind, size_t n)
+{
+    if (l->scratch[kind] == NULL)
+        l->scratch[kind] = malloc(n);
+    return l->scratch[kind];
 }
 
 struct rng *loop_rng(struct loop *l)

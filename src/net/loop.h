@@ -108,6 +108,12 @@ nsec loop_now(const struct loop *loop);
 nsec loop_now_fresh(struct loop *loop);
 struct chunk_pool *loop_chunks(struct loop *loop);
 struct rng *loop_rng(struct loop *loop);
+/* Working memory that all of a kind share: what is in it lasts until the task that runs returns.
+ * Every caller of a kind names the same n. NULL when memory is short, which the first caller alone
+ * can meet. Freed with the loop. */
+enum scratch { SCRATCH_IN, SCRATCH_OUT };
+#define SCRATCH_COUNT 2
+uint8_t *loop_scratch(struct loop *loop, enum scratch kind, size_t n);
 struct uv_loop_s *loop_uv(struct loop *loop); /* for net/ only */
 
 /* Frees later, when no task of this turn can touch it: calls reap(ptr) at the end of the turn.

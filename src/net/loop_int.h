@@ -15,6 +15,7 @@ struct loop {
     bool is_idle_on, is_stopping;
     nsec now;
     struct chunk_pool *chunks;
+    uint8_t *scratch[SCRATCH_COUNT];
     struct rng rng;
     struct mailbox *mailbox;
     struct deadline **heap; /* 4-ary, [0] is the earliest */

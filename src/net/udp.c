@@ -36,7 +36,7 @@ struct udp {
     uint64_t dropped;
     struct message messages[BATCH];
     size_t count, next; /* of the last recvmmsg: how many, which is split now */
-    uint8_t *data;      /* BATCH × MESSAGE_BYTES */
+    uint8_t *data;      /* the loop's: BATCH × MESSAGE_BYTES */
 };
 
 /* ---- opening ---- */
@@ -97,15 +97,13 @@ int udp_open(struct loop *loop, const struct addr *bind_to, const struct udp_opt
         return r;
     struct udp *u = calloc(1, sizeof *u);
     if (u != NULL)
-        u->data = malloc((size_t)BATCH * MESSAGE_BYTES);
+        u->data = loop_scratch(loop, SCRATCH_IN, (size_t)BATCH * MESSAGE_BYTES);
     if (u == NULL || u->data == NULL)
         r = ERR_NOMEM;
     if (r == 0)
         r = watch_open(loop, fd, owner, &u->watch);
     if (r < 0) {
         (void)close(fd);
-        if (u != NULL)
-            free(u->data);
         free(u);
         return r;
     }
@@ -126,7 +124,6 @@ void udp_close(struct udp *u)
     if (u == NULL)
         return;
     watch_close(u->watch);
-    free(u->data);
     free(u);
 }
 
@@ -260,6 +257,11 @@ int udp_receive(struct udp *u, struct udp_packet *packets, size_t max, size_t *r
     }
     *ret_count = n;
     return n > 0 ? 0 : ERR_AGAIN;
+}
+
+bool udp_has_more(const struct udp *u)
+{
+    return u->next < u->count;
 }
 
 int udp_take_error(struct udp *u, struct addr *ret_to, int *ret_errno)

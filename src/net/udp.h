@@ -17,7 +17,7 @@ struct udp_opts {
         buffer_bytes; /* wish for SO_RCVBUF and SO_SNDBUF (RCVBUFFORCE is tried); 0 = the default */
 };
 
-/* One received datagram: a view, valid until the next udp_receive. */
+/* One received datagram: a view, valid until the next udp_receive of any socket of the loop. */
 struct udp_packet {
     struct slice data;
     const struct addr *from;
@@ -32,6 +32,9 @@ int udp_open(struct loop *loop, const struct addr *bind, const struct udp_opts *
  * or ERR_AGAIN. */
 int udp_receive(struct udp *u, struct udp_packet *packets, size_t max, size_t *ret_count)
     __attribute__((warn_unused_result));
+/* Whether some of what came from the kernel was not handed out yet. All sockets of a loop receive
+ * into the same memory: the owner goes on until there is none before its task returns. */
+bool udp_has_more(const struct udp *u);
 /* Sends `data` as datagrams of `segment` bytes (the last may be shorter; data.n ≤ segment ×
  * UDP_GSO_SEGMENTS_MAX) to `to`, from `from` when it is not NULL. 0; ERR_AGAIN (the owner is woken
  * when there is room); ERR_TOOLARGE (EMSGSIZE); others. *ret_sent, always set, is how many bytes
