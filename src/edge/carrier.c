@@ -12,8 +12,9 @@
 #define REFUSED_NSEC                                                                               \
     (5 * NSEC_PER_SEC / 2) /* likewise, when its machine says that nobody listens: a               \
                               NAT that forgot may say so until the next PING */
-#define PATIENCE_NSEC (200 * NSEC_PER_MSEC)
-#define GIVE_UP_NSEC  (10 * NSEC_PER_SEC) /* of QUIC, whose packets are acknowledged one by one */
+#define PATIENCE_NSEC     (200 * NSEC_PER_MSEC)
+#define PATIENCE_NSEC_MAX (3 * NSEC_PER_SEC) /* whatever a stopped peer made of the round trip */
+#define GIVE_UP_NSEC      (10 * NSEC_PER_SEC) /* of QUIC, whose packets are acknowledged one by one */
 
 void carrier_init_quic(struct carrier *c, struct quic_conn *conn, struct task *owner)
 {
@@ -150,6 +151,12 @@ static nsec longer(nsec a, nsec b)
     return a > b ? a : b;
 }
 
+static nsec patience_of(nsec round_trips)
+{
+    nsec most = round_trips < PATIENCE_NSEC_MAX ? round_trips : PATIENCE_NSEC_MAX;
+    return longer(most, PATIENCE_NSEC);
+}
+
 static struct carrier_health quic_health(const struct carrier *c, nsec now)
 {
     struct quic_stats s;
@@ -157,7 +164,7 @@ static struct carrier_health quic_health(const struct carrier *c, nsec now)
     return (struct carrier_health){
         .is_owed = s.unacked_since > 0,
         .silent_for = s.unacked_since > 0 && now > s.unacked_since ? now - s.unacked_since : 0,
-        .patience = s.is_refused ? 0 : longer(2 * s.pto, PATIENCE_NSEC),
+        .patience = s.is_refused ? 0 : patience_of(2 * s.pto),
         .give_up = s.is_refused ? REFUSED_NSEC : longer(6 * s.pto, GIVE_UP_NSEC),
         .written = s.bytes_sent,
     };
@@ -169,13 +176,12 @@ static struct carrier_health h2_health(struct carrier *c, nsec now)
 {
     struct h2_stats s;
     h2_conn_stats(c->h2, &s);
-    bool is_asked = s.pinged_at > 0 && s.heard_at <= s.pinged_at;
-    if (s.pinged_at == 0 && s.said_at > 0 && now - s.said_at >= ASK_NSEC)
+    if (s.said_at > 0 && now - s.said_at >= ASK_NSEC)
         h2_conn_ping(c->h2);
     return (struct carrier_health){
         .is_owed = s.said_at > 0,
-        .silent_for = is_asked && now > s.pinged_at ? now - s.pinged_at : 0,
-        .patience = longer(2 * s.rtt, PATIENCE_NSEC),
+        .silent_for = s.silent_since > 0 && now > s.silent_since ? now - s.silent_since : 0,
+        .patience = patience_of(2 * s.rtt),
         .give_up = PONG_NSEC,
         .written = s.bytes_out,
     };

@@ -75,10 +75,10 @@ void h2_conn_tell_left(struct h2_conn *c, size_t count);
 void h2_conn_ping(struct h2_conn *c);
 
 struct h2_stats {
-    nsec rtt;                    /* of the last PING; 0 = none was answered */
-    nsec heard_at;               /* when a byte last came */
-    nsec pinged_at;              /* a PING that is not answered yet; 0 = none */
-    nsec said_at;                /* the first of a message that was sent since heard_at; 0 = none */
+    nsec rtt;          /* of the last PING, at most twice the one before; 0 = none was answered */
+    nsec heard_at;     /* when a byte last came */
+    nsec silent_since; /* a PING is not answered, and this long nothing has come; 0 = none */
+    nsec said_at;      /* the first of a message that was sent since heard_at; 0 = none */
     size_t streams, streams_max; /* open; what the peer lets us open at once */
     uint64_t bytes_in, bytes_out;
     uint64_t message_frames; /* of heads and bodies, that came */

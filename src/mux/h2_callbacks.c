@@ -183,8 +183,10 @@ static void take_pong(struct h2_conn *c)
 {
     if (c->pinged_at == 0)
         return;
-    nsec now = loop_now_fresh(c->loop);
-    c->rtt = now > c->pinged_at ? now - c->pinged_at : 1;
+    nsec now = loop_now_fresh(c->loop), rtt = now > c->pinged_at ? now - c->pinged_at : 1;
+    /* A peer that was stopped answers late once, which is not the path's round trip. One that
+     * really has grown is known after a few. */
+    c->rtt = c->rtt > 0 && rtt > 2 * c->rtt ? 2 * c->rtt : rtt;
     c->pinged_at = 0;
 }
 

@@ -396,22 +396,29 @@ void h2_note_said(struct h2_conn *c)
         deadline_set(&c->alive, &c->task, next_ping(c));
 }
 
+/* Since when nothing has come although a PING is not answered yet; 0 = there is none. What comes
+ * before its answer is a sign of life as well, and lasts no longer than any. */
+static nsec silent_since(const struct h2_conn *c)
+{
+    if (c->pinged_at == 0)
+        return 0;
+    return c->heard_at > c->pinged_at ? c->heard_at : c->pinged_at;
+}
+
 static void run_alive(struct h2_conn *c)
 {
-    nsec now = loop_now(c->loop);
-    bool is_silent = c->pinged_at != 0 && c->heard_at <= c->pinged_at;
-    if (is_silent && now >= c->pinged_at + c->conf.pong) {
+    nsec now = loop_now(c->loop), since = silent_since(c);
+    if (since != 0 && now >= since + c->conf.pong) {
         h2_fail(c, ERR_TIMEOUT, H2_NO_ERROR, "the peer gives no sign of life");
         return;
     }
-    nsec at = next_ping(c);
+    nsec at = since != 0 ? since + c->conf.pong : next_ping(c);
     if (at == NSEC_NEVER)
         return;
     if (now < at) {
         deadline_set(&c->alive, &c->task, at);
         return;
     }
-    c->pinged_at = is_silent ? c->pinged_at : 0;
     h2_conn_ping(c);
 }
 
@@ -489,7 +496,7 @@ void h2_conn_stats(const struct h2_conn *c, struct h2_stats *ret)
             : nghttp2_session_get_remote_settings(c->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     *ret = (struct h2_stats){ .rtt = c->rtt,
                               .heard_at = c->heard_at,
-                              .pinged_at = c->pinged_at,
+                              .silent_since = silent_since(c),
                               .said_at = c->said_at,
                               .streams = c->stream_count,
                               .streams_max = most,

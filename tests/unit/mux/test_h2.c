@@ -360,6 +360,37 @@ TEST(a_peer_that_says_nothing_is_given_up)
     world_close(&w);
 }
 
+static nsec silent_since(const struct world *w)
+{
+    struct h2_stats stats;
+    h2_conn_stats(w->client, &stats);
+    return stats.silent_since;
+}
+
+/* A peer that is stopped between two frames: what came after our PING answers nothing. */
+TEST(a_peer_that_says_something_and_then_nothing_is_given_up_too)
+{
+    static const uint8_t SETTINGS[] = { 0, 0, 0, 4, 0, 0, 0, 0, 0 };
+    static const uint8_t PING[] = { 0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8 };
+    struct h2_conf asking = { .keepalive = 3600 * NSEC_PER_SEC, .pong = 50 * NSEC_PER_MSEC };
+    struct world w;
+    CHECK_OK(world_open(&w, &asking, NULL, 1 << 20));
+    CHECK_OK(buf_put(&w.bytes, slice_of(SETTINGS, sizeof SETTINGS)));
+    CHECK_OK(stream_write(w.raw, &w.bytes));
+    UNTIL(w.loop, h2_conn_state(w.client) == H2_OPEN);
+    CHECK(silent_since(&w) == 0);
+    h2_conn_ping(w.client);
+    nsec asked = silent_since(&w);
+    CHECK(asked > 0);
+    loop_turn(w.loop, 2);
+    CHECK_OK(buf_put(&w.bytes, slice_of(PING, sizeof PING)));
+    CHECK_OK(stream_write(w.raw, &w.bytes));
+    UNTIL(w.loop, silent_since(&w) > asked);
+    UNTIL(w.loop, has_closed(w.client, ERR_TIMEOUT));
+    CHECK(silent_since(&w) > 0);
+    world_close(&w);
+}
+
 TESTS(RUN(a_request_and_its_response_arrive_with_bodies_and_trailers),
       RUN(a_hundred_streams_at_once_each_get_their_own_bytes),
       RUN(who_does_not_read_stops_the_sender_and_nobody_else),
@@ -368,4 +399,5 @@ TESTS(RUN(a_request_and_its_response_arrive_with_bodies_and_trailers),
       RUN(a_response_that_is_complete_ends_the_upload_without_an_error),
       RUN(a_server_that_drains_serves_what_is_open_and_then_closes),
       RUN(a_connection_that_breaks_off_ends_its_streams), RUN(a_ping_measures_the_round_trip),
-      RUN(a_peer_that_says_nothing_is_given_up))
+      RUN(a_peer_that_says_nothing_is_given_up),
+      RUN(a_peer_that_says_something_and_then_nothing_is_given_up_too))
