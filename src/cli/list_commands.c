@@ -206,7 +206,7 @@ static const char *long_time(struct cli *c, const char *rfc3339)
 
 static const char *milliseconds(struct cli *c, const json_t *value)
 {
-    const char *text = arena_fmt(&c->arena, "%.3g ms", json_number_value(value));
+    const char *text = arena_fmt(&c->arena, "%.2f ms", json_number_value(value));
     return text != NULL ? text : "";
 }
 
@@ -229,22 +229,22 @@ static void print_configuration(const json_t *k)
 /* Below the table of connectors, which is the reference's: how each connection is. */
 static void print_connections(struct cli *c, const struct entry *entries, size_t n)
 {
-    static const char *const HEADS[] = { "CONNECTION ID", "CONNECTOR", "TRANSPORT", "RTT" };
+    static const char *const HEADS[] = { "CONNECTION ID", "CONNECTOR ID", "TRANSPORT", "RTT",
+                                         "LABEL" };
     struct table table;
-    table_init(&table, c, 4, HEADS);
+    table_init(&table, c, 5, HEADS);
     for (size_t i = 0; i < n; i++) {
         const json_t *k = entries[i].value, *conn;
-        const char *label = member_text(k, "label");
         size_t at;
         json_array_foreach(json_object_get(k, "conns"), at, conn)
         {
             const json_t *rtt = json_object_get(conn, "rtt_ms");
             if (json_is_true(json_object_get(conn, "is_pending_reconnect")) && !c->o.show_recent)
                 continue;
-            table_add(&table, (const char *[]){ member_text(conn, "id"),
-                                                label[0] != 0 ? label : member_text(k, "id"),
+            table_add(&table, (const char *[]){ member_text(conn, "id"), member_text(k, "id"),
                                                 member_text(conn, "transport"),
-                                                json_is_number(rtt) ? milliseconds(c, rtt) : "-" });
+                                                json_is_number(rtt) ? milliseconds(c, rtt) : "-",
+                                                member_text(k, "label") });
         }
     }
     (void)printf("\n");

@@ -42,5 +42,9 @@ struct link *balance_pick(struct link_table *t, const struct uuid *tunnel, struc
 /* The value of Set-Cookie after a choice, in the arena; NULL when none is to be set, and when
  * memory is short. */
 const char *balance_cookie(const struct balance_ask *a, const struct link *l, struct arena *arena);
+/* What the cookie of a link's replica says: of its connector, and of its label (0 = it has none).
+ */
+uint64_t affinity_connector_tag(const struct balance_ask *a, const struct link *l);
+uint64_t affinity_label_tag(const struct balance_ask *a, const struct link *l);
 /* "hit", for logs; static. */
 const char *affinity_result_text(enum affinity_result r);
