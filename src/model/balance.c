@@ -73,7 +73,7 @@ static int read_word(const json_t *object, const char *key, const char *const *w
     if (value == NULL)
         return 0;
     for (int i = 0; i < count; i++)
-        if (json_is_string(value) && slice_eq(text, slice_str(words[i]))) {
+        if (slice_eq(text, slice_str(words[i]))) {
             *ret = i;
             return 0;
         }

@@ -216,14 +216,14 @@ TEST(round_robin_with_weights_is_even_over_every_stretch)
     struct site s;
     int counts[REPLICAS];
     site_open(&s, AB);
-    say(&s, "{\"policy\":\"round-robin\",\"weights\":{\"a\":1,\"b\":3}}");
-    for (int i = 0; i < 20; i++) {
-        count(&s, 40, counts);
-        CHECK(is_about(counts[0], 10, 2));
+    say(&s, "{\"policy\":\"round-robin\",\"weights\":{\"a\":10,\"b\":30}}");
+    for (int i = 0; i < 50; i++) {
+        count(&s, 8, counts);
+        CHECK(is_about(counts[0], 2, 1)); /* not ten in a row and then thirty others */
     }
     say(&s, "{\"policy\":\"round-robin\",\"weights\":{\"a\":1,\"b\":1,\"*\":0}}");
-    count(&s, 60, counts); /* equal weights: exactly */
-    CHECK(counts[0] == 30 && counts[1] == 10 && counts[2] == 10 && counts[3] == 10);
+    for (int i = 0; i < 60; i++) /* equal weights: exactly */
+        CHECK(choose(&s) == (i % 2 == 0 ? 0 : 1 + i / 2 % 3));
     site_close(&s);
 }
 
@@ -307,6 +307,37 @@ TEST(a_replica_that_is_lost_moves_its_own_visitors_only_and_gets_them_back)
             CHECK(moved > 100 && elsewhere == 0);
             site_close(&s);
         }
+}
+
+TEST(the_order_in_which_weights_are_said_moves_no_visitor)
+{
+    static int one[VISITORS], other[VISITORS];
+    struct site s;
+    site_open(&s, CANARY);
+    say(&s, "{\"policy\":\"hash\",\"weights\":{\"canary\":50,\"stable\":50}}");
+    who_gets_whom(&s, one);
+    say(&s, "{\"policy\":\"hash\",\"weights\":{\"x\":1,\"stable\":50,\"canary\":50}}");
+    who_gets_whom(&s, other);
+    CHECK(memcmp(one, other, sizeof one) == 0);
+    site_close(&s);
+}
+
+TEST(a_replica_stays_itself_when_its_first_link_goes)
+{
+    static int before[VISITORS], after[VISITORS];
+    struct site s;
+    site_open(&s, CANARY);
+    say(&s, "{\"policy\":\"hash\",\"weights\":{\"canary\":50,\"stable\":50}}");
+    who_gets_whom(&s, before);
+    for (unsigned i = 0; i < REPLICAS; i++)
+        link_table_remove(s.t, s.links[i][0]->id, s.now);
+    who_gets_whom(&s, after);
+    CHECK(memcmp(before, after, sizeof before) == 0);
+    put_link(&s, 1, 0, "canary");
+    link_table_remove(s.t, s.links[1][1]->id, s.now);
+    who_gets_whom(&s, after);
+    CHECK(memcmp(before, after, sizeof before) == 0);
+    site_close(&s);
 }
 
 TEST(the_hash_gives_each_replica_its_share_of_the_visitors)
@@ -583,6 +614,11 @@ TEST(the_cookie_is_taken_out_of_the_request_and_others_are_left)
           false },
         { { "adit_replica=0000000000000001000000000000000z" }, "", false },
         { { "adit_replica=bad; adit_replica=00000000000000010000000000000002" }, "", true },
+        { { "adit_replica=00000000000000010000000000000002; "
+            "adit_replica=00000000000000030000000000000004",
+            "adit_replica=bad" },
+          "",
+          true },
     };
     struct site s;
     site_open(&s, NULL);
@@ -615,6 +651,8 @@ TESTS(RUN(round_robin_goes_round_however_busy_the_replicas_are),
       RUN(round_robin_with_weights_is_even_over_every_stretch),
       RUN(a_weight_may_name_a_connector_by_its_id), RUN(what_has_weight_0_is_for_need_only),
       RUN(a_replica_that_is_lost_moves_its_own_visitors_only_and_gets_them_back),
+      RUN(the_order_in_which_weights_are_said_moves_no_visitor),
+      RUN(a_replica_stays_itself_when_its_first_link_goes),
       RUN(the_hash_gives_each_replica_its_share_of_the_visitors),
       RUN(an_address_is_known_by_its_ip_and_an_ipv6_network_is_one_visitor),
       RUN(health_goes_before_policy_and_weights),
