@@ -288,12 +288,15 @@ def test_a_wildcard_route_has_a_balance_and_the_edge_remembers_it(sites):
     site.line("route", "balance", "*.wild.localhost", "--policy", "round-robin", "--weight", "b=1", "--weight", "*=0")
     assert site.ask(5, host="x.wild.localhost") == {"b": 5} == site.ask(5, host="y.z.wild.localhost")
     until(lambda: site.visit()[0] == "a", "another hostname of the same tunnel goes by its own")
+    site.balance(policy="round-robin", affinity="cookie")
+    jar = {name: cookie.split(";")[0] for name, cookie in (site.visit(), site.visit())}
     assert site.edge.stop() == 0
     ports = {name: address for name, address in site.edge.addresses.items() if name in ("tunnel", "http", "https", "local")}
     flags = [word for name, address in ports.items() for word in (f"--{name}", address)]
     site.edge = Edge(site.where, 1, flags)
     until(lambda: len(site.ids()) == 2, "both are back")
     assert site.ask(5, host="x.wild.localhost") == {"b": 5}
+    assert {name: site.visit(cookie=cookie) for name, cookie in jar.items()} == {"a": ("a", None), "b": ("b", None)}
     site.line("route", "balance", "*.wild.localhost", "--reset")
     until(lambda: site.visit(host="x.wild.localhost")[0] == "a", "it is shared as if nothing had been said")
 
