@@ -1,6 +1,7 @@
 """Several replicas of one tunnel behind one hostname: which of them a visitor gets, by policy, weight and cookie."""
 import collections
 import contextlib
+import functools
 import json
 import re
 import signal
@@ -95,8 +96,12 @@ def sites(tmp_path):
     opened = []
 
     def start(*args, **more):
-        opened.append(Site(tmp_path, *args, **more))
+        where = tmp_path / f"site-{len(opened)}"
+        where.mkdir()
+        opened.append(Site(where, *args, **more))
         return opened[-1]
+
+    start.opened = opened
 
     yield start
     for site in opened:
@@ -106,8 +111,23 @@ def sites(tmp_path):
 MIXED = [("a", "adit", "quic"), ("b", "cloudflared", "quic"), ("c", "adit", "http2"), ("d", "cloudflared", "http2")]
 
 
-@pytest.fixture
-def mixed(sites):
+def steady(test):
+    """What is counted exactly holds while every connection answers in time. On a machine that stood still for a moment the edge avoided one, as it
+    should: then the test is made again."""
+    @functools.wraps(test)
+    def run(sites, **more):
+        for left in (3, 2, 1, 0):
+            try:
+                return test(sites, **more)
+            except AssertionError:
+                site = sites.opened[-1]
+                if left == 0 or "connection is suspect" not in site.edge.text():
+                    raise
+
+    return run
+
+
+def mixed_of(sites):
     """Two workers; replicas of both kinds over both transports."""
     need("cloudflared")
     site = sites(workers=2)
@@ -118,7 +138,9 @@ def mixed(sites):
 
 # ---- policies ----
 
-def test_each_policy_shares_the_requests_in_its_way(mixed):
+@steady
+def test_each_policy_shares_the_requests_in_its_way(sites):
+    mixed = mixed_of(sites)
     mixed.balance(policy="round-robin")
     assert mixed.ask(40) == {"a": 10, "b": 10, "c": 10, "d": 10}
     one_each = collections.Counter(mixed.visit()[0] for _ in range(20))  # new connections land on either worker
@@ -136,7 +158,9 @@ def test_each_policy_shares_the_requests_in_its_way(mixed):
     assert mixed.metric('adit_edge_choices_total{policy="hash"}') == 41
 
 
-def test_weights_share_by_label_or_connector_and_take_effect_at_once(mixed):
+@steady
+def test_weights_share_by_label_or_connector_and_take_effect_at_once(sites):
+    mixed = mixed_of(sites)
     mixed.balance(policy="round-robin", weights={"a": 10, "b": 30, "*": 0})
     counts = mixed.ask(80)
     assert set(counts) == {"a", "b"} and 17 <= counts["a"] <= 23
@@ -150,16 +174,20 @@ def test_weights_share_by_label_or_connector_and_take_effect_at_once(mixed):
     assert sum(mixed.ask(30).values()) == 30  # those of weight 0, since no other is there
 
 
+@steady
 def test_a_canary_gets_its_share_though_it_is_one_of_few(sites):
     site = sites()
     site.start("canary").start("one", label="stable").start("two", label="stable")
-    site.balance(weights={"canary": 5})
-    counts = site.ask(600)  # 30 are expected
-    assert 5 <= counts["canary"] <= 80 and counts["one"] > 150 and counts["two"] > 150
+    for policy in ("least-requests", "random"):
+        site.balance(policy=policy, weights={"canary": 5})
+        counts = site.ask(600)  # 29 are expected
+        assert 5 <= counts["canary"] <= 80
+    assert counts["one"] > 150 and counts["two"] > 150
 
 
 # ---- the hash, and replicas that come and go ----
 
+@steady
 def test_visitors_of_a_replica_that_goes_get_another_and_return_with_it(sites):
     site = sites(workers=2)
     for name in ("a", "b", "c"):
@@ -192,6 +220,7 @@ def test_a_killed_replica_costs_its_visitors_nothing_but_the_move(sites):
 # ---- cookies ----
 
 @pytest.mark.parametrize("kind", KINDS)
+@steady
 def test_a_cookie_keeps_a_visitor_at_a_replica_over_all_connections(sites, kind):
     need(kind)
     site = sites(workers=2)
@@ -232,6 +261,7 @@ def test_the_cookie_is_secure_over_https(sites):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@steady
 def test_an_origin_sees_every_cookie_but_that_of_the_edge(sites, origin, kind):
     need(kind)
     site = sites()
@@ -252,6 +282,7 @@ def test_an_origin_sees_every_cookie_but_that_of_the_edge(sites, origin, kind):
     assert seen(ours) == ([], None)
 
 
+@steady
 def test_a_websocket_goes_to_the_replica_of_its_cookie(sites):
     site = sites()
     site.start("a").start("b")
@@ -281,6 +312,7 @@ def test_a_page_of_the_edge_sets_no_cookie(sites):
 
 # ---- what a hostname has, and who may say it ----
 
+@steady
 def test_a_wildcard_route_has_a_balance_and_the_edge_remembers_it(sites):
     site = sites()
     site.start("a").start("b")
@@ -351,7 +383,8 @@ def test_the_command_line_sets_shows_and_resets(sites):
 
 # ---- who is there ----
 
-def test_info_and_list_show_label_transport_and_round_trip(mixed):
+def test_info_and_list_show_label_transport_and_round_trip(sites):
+    mixed = mixed_of(sites)
     def measured():
         conns = mixed.api.connections(mixed.tunnel)
         return len(conns) >= 8 and all(conn["rtt_ms"] is not None for conn in conns) and conns
