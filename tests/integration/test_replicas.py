@@ -7,9 +7,12 @@ import re
 import signal
 import socket
 import ssl
+import threading
 import urllib.request
 
 import pytest
+import websockets.sync.client
+import websockets.sync.server
 
 from client import Visitor, header
 from conftest import KINDS, Edge, LOOPBACK, Program, edge_flags, need, until
@@ -282,21 +285,31 @@ def test_an_origin_sees_every_cookie_but_that_of_the_edge(sites, origin, kind):
     assert seen(ours) == ([], None)
 
 
+@contextlib.contextmanager
+def chat(name):
+    """A websocket service that says its name to each message."""
+    with websockets.sync.server.serve(lambda ws: [ws.send(f"{name}: {text}") for text in ws], "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+
+
 @steady
-def test_a_websocket_goes_to_the_replica_of_its_cookie(sites):
+def test_websockets_have_the_affinity_of_their_cookie(sites):
     site = sites()
-    site.start("a").start("b")
-    site.balance(policy="round-robin", affinity="cookie")
-    (name, cookie), (other, _) = site.visit(), site.visit()
-    assert name != other
-    asked = {service.name: len(service.asked) for service in site.services}
-    for _ in range(3):
-        with Visitor(site.edge.port("http"), HOST) as visitor:
-            visitor.request("GET", "/chat", [("Cookie", cookie.split(";")[0]), ("Connection", "Upgrade"), ("Upgrade", "websocket"),
-                                             ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")])
-            head, body = visitor.response()
-            assert (head.status_code, body) == (200, name.encode())  # this service knows no websockets and says its name
-    assert {service.name: len(service.asked) - asked[service.name] for service in site.services} == {name: 3, other: 0}
+    with chat("a") as a, chat("b") as b:
+        site.start("a", url=a).start("b", url=b)
+        site.balance(policy="round-robin", affinity="cookie")
+
+        def talk(**more):
+            raw = socket.create_connection(("127.0.0.1", site.edge.port("http")))
+            with websockets.sync.client.connect(f"ws://{HOST}/", sock=raw, additional_headers=more) as ws:
+                ws.send("hello")
+                return ws.recv(), ws.response.headers.get("Set-Cookie")
+
+        jar = dict(talk() for _ in range(4))
+        assert set(jar) == {"a: hello", "b: hello"}
+        for words, cookie in jar.items():
+            assert [talk(Cookie=cookie.split(";")[0]) for _ in range(3)] == [(words, None)] * 3
 
 
 def test_a_page_of_the_edge_sets_no_cookie(sites):
