@@ -107,8 +107,12 @@ def sites(tmp_path):
     start.opened = opened
 
     yield start
-    for site in opened:
-        site.close()
+    try:
+        for site in opened:
+            site.close()
+    finally:
+        for program in [program for site in opened for program in (*site.replicas.values(), site.edge)]:
+            program.process.kill()  # of what has not ended in order, after a failure
 
 
 MIXED = [("a", "adit", "quic"), ("b", "cloudflared", "quic"), ("c", "adit", "http2"), ("d", "cloudflared", "http2")]
