@@ -203,3 +203,29 @@ int account_id(struct cli *c, const struct account *a, const char *ref,
     (void)uuid_text(&id, ret);
     return 0;
 }
+
+const char *account_zone(struct cli *c, const struct account *a, const char *hostname)
+{
+    struct slice host = slice_str(hostname), best = { 0 };
+    struct fault before = c->fault;
+    const char *zone = arena_str(&c->arena, a->cert.zone);
+    json_t *zones, *z;
+    size_t i;
+    if (account_call(c, a, "list zones", "GET", "/zones?per_page=1000", NULL, &zones) < 0) {
+        c->fault = before; /* a token of this zone alone may not list them */
+        return zone;
+    }
+    json_array_foreach(zones, i, z)
+    {
+        struct slice name = json_member_slice(z, "name");
+        struct slice tail = slice_sub(host, host.n > name.n ? host.n - name.n : 0, SIZE_MAX);
+        bool is_within =
+            slice_eq_nocase(tail, name) && (host.n == name.n || host.p[host.n - name.n - 1] == '.');
+        if (name.n > best.n && is_within) {
+            best = name;
+            zone = arena_str(&c->arena, json_member_slice(z, "id"));
+        }
+    }
+    json_decref(zones);
+    return zone;
+}

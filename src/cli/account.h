@@ -20,6 +20,10 @@ int account_call(struct cli *c, const struct account *a, const char *what, const
  * none of that name, which is for the caller to put into words. */
 int account_id(struct cli *c, const struct account *a, const char *ref,
                char ret[static UUID_TEXT_BYTES]) __attribute__((warn_unused_result));
+/* The id of the zone that a hostname belongs to. The certificate is of one zone, but the edge may
+ * have several: the one that the hostname is in, else the certificate's, to which it is relative.
+ */
+const char *account_zone(struct cli *c, const struct account *a, const char *hostname);
 /* `text` as a value in a query, in the arena. */
 const char *account_escape(struct cli *c, const char *text);
 /* The admin token of the edge of this machine as an account. */

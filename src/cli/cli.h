@@ -95,6 +95,7 @@ int cmd_delete(struct cli *c, int argc, char **argv);
 int cmd_token(struct cli *c, int argc, char **argv);
 int cmd_cleanup(struct cli *c, int argc, char **argv);
 int cmd_route_dns(struct cli *c, int argc, char **argv);
+int cmd_route_balance(struct cli *c, int argc, char **argv);
 int cmd_login(struct cli *c, int argc, char **argv);
 int cmd_ingress_validate(struct cli *c, int argc, char **argv);
 int cmd_ingress_rule(struct cli *c, int argc, char **argv);

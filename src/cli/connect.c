@@ -21,6 +21,7 @@
 #include "crypto/keyfile.h"
 #include "crypto/random.h"
 #include "http/fields.h"
+#include "model/balance.h"
 #include "net/resolve.h"
 
 #define EDGE_PORT                     7844
@@ -218,6 +219,21 @@ static int take_tags(struct run *r)
     return 0;
 }
 
+/* The reference takes any --label, so that one that is too long for the wire, or not fit to be
+ * shown, is not a reason not to run. NULL when there is none. */
+static const char *label_feature(struct cli *c)
+{
+    struct slice label = slice_str(c->o.label);
+    if (label.n == 0)
+        return NULL;
+    if (!replica_label_is_valid(label)) {
+        log_warn("the label is not announced: it must be UTF-8 without control characters",
+                 LU64("bytes", label.n), LU64("limit", REPLICA_LABEL_BYTES_MAX));
+        return NULL;
+    }
+    return arena_fmt(&c->arena, REPLICA_LABEL_PREFIX "%s", c->o.label);
+}
+
 static int take_identity(struct run *r, const struct credential *cred)
 {
     /* What is served, and no more: an edge must not hand over what would be lost. */
@@ -229,6 +245,9 @@ static int take_identity(struct run *r, const struct credential *cred)
         r->features[n++] = ALWAYS[i];
     if (!c->o.no_remote_config)
         r->features[n++] = "allow_remote_config";
+    const char *label = label_feature(c);
+    if (label != NULL)
+        r->features[n++] = label;
     for (size_t i = 0;
          i < c->o.features.count && n + 1 < sizeof r->features / sizeof r->features[0]; i++)
         r->features[n++] = c->o.features.items[i];

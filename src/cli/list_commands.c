@@ -113,10 +113,29 @@ static int fetch_list(struct cli *c, const struct account *a, json_t **ret)
     return 0;
 }
 
+/* The labels of a tunnel's connections, each once: "canary, stable". */
+static const char *labels_text(struct cli *c, const json_t *conns)
+{
+    const char *text = "";
+    const json_t *conn;
+    size_t i;
+    json_array_foreach(conns, i, conn)
+    {
+        const char *label = member_text(conn, "label");
+        bool is_new = label[0] != 0;
+        for (size_t k = 0; k < i && is_new; k++)
+            is_new = strcmp(member_text(json_array_get(conns, k), "label"), label) != 0;
+        if (is_new && text != NULL)
+            text = arena_fmt(&c->arena, "%s%s%s", text, text[0] != 0 ? ", " : "", label);
+    }
+    return text != NULL ? text : "";
+}
+
 static int print_list(struct cli *c, const struct entry *entries, size_t n, bool as_json)
 {
-    static const char *const HEADS[] = { "ID", "NAME", "CREATED", "CONNECTIONS" };
+    static const char *const HEADS[] = { "ID", "NAME", "CREATED", "CONNECTIONS", "REPLICAS" };
     struct table table;
+    bool has_labels = false;
     if (as_json) {
         json_t *list = json_array();
         for (size_t i = 0; i < n; i++)
@@ -130,13 +149,14 @@ static int print_list(struct cli *c, const struct entry *entries, size_t n, bool
     }
     (void)printf("You can obtain more detailed information for each tunnel with `adit tunnel info "
                  "<name/uuid>`\n");
-    table_init(&table, c, 4, HEADS);
+    for (size_t i = 0; i < n; i++)
+        has_labels |= labels_text(c, json_object_get(entries[i].value, "connections"))[0] != 0;
+    table_init(&table, c, has_labels ? 5 : 4, HEADS); /* without labels, as the reference's */
     for (size_t i = 0; i < n; i++) {
-        const json_t *t = entries[i].value;
-        table_add(&table,
-                  (const char *[]){ member_text(t, "id"), member_text(t, "name"),
-                                    time_seconds(c, member_text(t, "created_at")),
-                                    connections_text(c, json_object_get(t, "connections")) });
+        const json_t *t = entries[i].value, *conns = json_object_get(t, "connections");
+        table_add(&table, (const char *[]){ member_text(t, "id"), member_text(t, "name"),
+                                            time_seconds(c, member_text(t, "created_at")),
+                                            connections_text(c, conns), labels_text(c, conns) });
     }
     table_print(&table, stdout);
     return 0;
@@ -184,6 +204,12 @@ static const char *long_time(struct cli *c, const char *rfc3339)
     return text != NULL ? text : "";
 }
 
+static const char *milliseconds(struct cli *c, const json_t *value)
+{
+    const char *text = arena_fmt(&c->arena, "%.2f ms", json_number_value(value));
+    return text != NULL ? text : "";
+}
+
 /* Below the table, of each connector that does not serve by the newest remote configuration. */
 static void print_configuration(const json_t *k)
 {
@@ -198,6 +224,31 @@ static void print_configuration(const json_t *k)
         (void)printf("It refused %lld: %s\n",
                      (long long)json_integer_value(json_object_get(refused, "version")),
                      member_text(refused, "reason"));
+}
+
+/* Below the table of connectors, which is the reference's: how each connection is. */
+static void print_connections(struct cli *c, const struct entry *entries, size_t n)
+{
+    static const char *const HEADS[] = { "CONNECTION ID", "CONNECTOR ID", "TRANSPORT", "RTT",
+                                         "LABEL" };
+    struct table table;
+    table_init(&table, c, 5, HEADS);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *k = entries[i].value, *conn;
+        size_t at;
+        json_array_foreach(json_object_get(k, "conns"), at, conn)
+        {
+            const json_t *rtt = json_object_get(conn, "rtt_ms");
+            if (json_is_true(json_object_get(conn, "is_pending_reconnect")) && !c->o.show_recent)
+                continue;
+            table_add(&table, (const char *[]){ member_text(conn, "id"), member_text(k, "id"),
+                                                member_text(conn, "transport"),
+                                                json_is_number(rtt) ? milliseconds(c, rtt) : "-",
+                                                member_text(k, "label") });
+        }
+    }
+    (void)printf("\n");
+    table_print(&table, stdout);
 }
 
 static int print_info(struct cli *c, const json_t *tunnel, const struct entry *entries, size_t n,
@@ -231,6 +282,8 @@ static int print_info(struct cli *c, const json_t *tunnel, const struct entry *e
                                     connections_text(c, conns) });
     }
     table_print(&table, stdout);
+    if (member_text(json_array_get(json_object_get(entries[0].value, "conns"), 0), "transport")[0])
+        print_connections(c, entries, n);
     for (size_t i = 0; i < n; i++)
         print_configuration(entries[i].value);
     return 0;

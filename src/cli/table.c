@@ -145,10 +145,20 @@ static void copy(json_t *to, const json_t *from, const char *key)
     (void)json_object_set_new(to, key, value != NULL ? json_incref(value) : json_null());
 }
 
+/* What the reference's command has no word of: only where there is something to say. */
+static void copy_more(json_t *to, const json_t *from, const char *key)
+{
+    json_t *value = json_object_get(from, key);
+    if (value != NULL && !json_is_null(value))
+        (void)json_object_set(to, key, value);
+}
+
 static json_t *conns_shape(const json_t *conns)
 {
     static const char *const KEYS[] = { "colo_name", "id", "is_pending_reconnect", "origin_ip",
                                         "opened_at" };
+    /* Of an edge of ours. */
+    static const char *const MORE[] = { "transport", "rtt_ms", "label" };
     json_t *list = json_array();
     const json_t *conn;
     size_t i;
@@ -157,6 +167,8 @@ static json_t *conns_shape(const json_t *conns)
         json_t *o = json_object();
         for (size_t k = 0; k < sizeof KEYS / sizeof KEYS[0]; k++)
             copy(o, conn, KEYS[k]);
+        for (size_t k = 0; k < sizeof MORE / sizeof MORE[0]; k++)
+            copy_more(o, conn, MORE[k]);
         (void)json_array_append_new(list, o);
     }
     return list;
@@ -183,6 +195,7 @@ json_t *connector_shape(const json_t *connector)
     copy(o, connector, "arch");
     (void)json_object_set_new(o, "run_at", time_shape(connector, "run_at"));
     (void)json_object_set_new(o, "conns", conns_shape(json_object_get(connector, "conns")));
+    copy_more(o, connector, "label");
     /* Of an edge of ours, where the tunnel has a remote configuration: the reference's command has
      * no word of it. */
     if (json_integer_value(json_object_get(connector, "config_version_wanted")) > 0) {

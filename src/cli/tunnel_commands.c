@@ -254,34 +254,6 @@ int cmd_token(struct cli *c, int argc, char **argv)
 
 /* ---- route dns ---- */
 
-/* The certificate is of one zone, but the edge may have several: the one that the hostname is in,
- * else the certificate's, to which it is relative. */
-static const char *zone_for(struct cli *c, const struct account *a, const char *hostname)
-{
-    struct slice host = slice_str(hostname), best = { 0 };
-    struct fault before = c->fault;
-    const char *zone = arena_str(&c->arena, a->cert.zone);
-    json_t *zones, *z;
-    size_t i;
-    if (account_call(c, a, "list zones", "GET", "/zones?per_page=1000", NULL, &zones) < 0) {
-        c->fault = before; /* a token of this zone alone may not list them */
-        return zone;
-    }
-    json_array_foreach(zones, i, z)
-    {
-        struct slice name = slice_str(member_text(z, "name"));
-        struct slice tail = slice_sub(host, host.n > name.n ? host.n - name.n : 0, SIZE_MAX);
-        bool is_within =
-            slice_eq_nocase(tail, name) && (host.n == name.n || host.p[host.n - name.n - 1] == '.');
-        if (name.n > best.n && is_within) {
-            best = name;
-            zone = arena_str(&c->arena, slice_str(member_text(z, "id")));
-        }
-    }
-    json_decref(zones);
-    return zone;
-}
-
 int cmd_route_dns(struct cli *c, int argc, char **argv)
 {
     struct account a;
@@ -299,7 +271,7 @@ int cmd_route_dns(struct cli *c, int argc, char **argv)
     if (account_open(c, &a) < 0 || account_id(c, &a, argv[0], id) < 0)
         return cli_complain(c);
     const char *path =
-        arena_fmt(&c->arena, "/zones/%s/tunnels/%s/routes", zone_for(c, &a, argv[1]), id);
+        arena_fmt(&c->arena, "/zones/%s/tunnels/%s/routes", account_zone(c, &a, argv[1]), id);
     json_t *body = json_pack("{s:s,s:s,s:b}", "type", "dns", "user_hostname", argv[1],
                              "overwrite_existing", overwrites);
     int r = body != NULL ? account_call(c, &a, "add route", "PUT", path, body, &result)

@@ -313,6 +313,9 @@ static void route_zone(struct call *c)
     else if (part_is(c, 2, "tunnels") && part_is(c, 4, "routes") && c->part_count == 5 &&
              uuid_parse(c->parts[3], &c->tunnel) == 0)
         routes_put(c);
+    else if (part_is(c, 2, "adit") && part_is(c, 3, "routes") && part_is(c, 5, "balance") &&
+             c->part_count == 6)
+        routes_balance(c);
     else if (part_is(c, 2, "dns_records"))
         dns_records(c);
     else
@@ -422,6 +425,8 @@ int api_init(struct api *api, struct slice admin_token, struct fault *fault)
 static int add_route(void *ctx, const struct dns_route *route)
 {
     int r = snapshot_add(ctx, slice_str(route->hostname), &route->tunnel);
+    if (r == 0 && route->balance != NULL)
+        r = balance_publish(ctx, route);
     return r == ERR_EXISTS ? 0 : r;
 }
 

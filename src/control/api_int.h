@@ -46,11 +46,19 @@ void tunnels_item(struct call *c);           /* /accounts/A/cfd_tunnel/T… */
 void tunnels_configurations(struct call *c); /* …/configurations */
 void routes_put(struct call *c);             /* /zones/Z/tunnels/T/routes */
 void dns_records(struct call *c);            /* /zones/Z/dns_records… */
+void routes_balance(struct call *c);         /* /zones/Z/adit/routes/HOSTNAME/balance */
 void identity(struct call *c);               /* /user…, /accounts…, /zones… */
 void quick_create(struct call *c);           /* POST /tunnel */
 
+/* Puts how a route's requests are shared into the snapshot. What the store has and this program
+ * does not understand counts as the preset, with a warning. ERR_NOMEM. */
+int balance_publish(struct snapshot *s, const struct dns_route *route)
+    __attribute__((warn_unused_result));
 /* Words for quick tunnels. */
 void quick_words(struct call *c, char *ret, size_t size);
+/* A hostname in lower case. What is not in the zone of the path is taken as relative to it. NULL
+ * when it is none. */
+const char *take_hostname(struct call *c, struct slice text, char ret[static 256]);
 /* The domain that a hostname belongs to, or NULL. */
 const char *domain_of(const struct api *api, struct slice hostname);
 /* The connections of a tunnel as the API shows them. */

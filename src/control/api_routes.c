@@ -40,9 +40,7 @@ static size_t zone_of(const struct call *c)
     return i;
 }
 
-/* A hostname in lower case. What is not in the zone is taken as relative to it. NULL when it is
- * none. */
-static const char *take_hostname(struct call *c, struct slice text, char ret[static 256])
+const char *take_hostname(struct call *c, struct slice text, char ret[static 256])
 {
     struct slice rest = text;
     const char *domain = c->api->domains[zone_of(c)];

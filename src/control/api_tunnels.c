@@ -23,6 +23,11 @@ static const char *status_of(const struct api *api, const struct tunnel *t)
     return live_was_active(api->live, &t->id) ? "down" : "inactive";
 }
 
+static json_t *label_json(const struct live_conn *conn)
+{
+    return conn->label[0] != 0 ? json_string(conn->label) : json_null();
+}
+
 static json_t *conn_json(struct call *c, const struct live_conn *conn)
 {
     char id[UUID_TEXT_BYTES], client[UUID_TEXT_BYTES];
@@ -32,6 +37,11 @@ static json_t *conn_json(struct call *c, const struct live_conn *conn)
                   conn->version, "colo_name", c->api->location, "is_pending_reconnect",
                   conn->is_draining, "origin_ip", conn->origin_ip, "transport", conn->transport);
     (void)json_object_set_new(o, "opened_at", json_time(c, conn->opened_us));
+    /* Of our own, as the transport is. */
+    uint64_t rtt_us = link_gauge_rtt(conn->gauge) / NSEC_PER_USEC;
+    (void)json_object_set_new(o, "rtt_ms",
+                              rtt_us > 0 ? json_real((double)rtt_us / 1000) : json_null());
+    (void)json_object_set_new(o, "label", label_json(conn));
     return o;
 }
 
@@ -390,6 +400,7 @@ static json_t *connector_json(struct call *c, const struct live_conn *first)
     json_t *o = json_pack("{s:s,s:s,s:s,s:o}", "id", uuid_text(&first->connector, id), "version",
                           first->version, "arch", first->arch, "features", features);
     add_configuration(c, o, &first->connector);
+    (void)json_object_set_new(o, "label", label_json(first));
     (void)json_object_set_new(o, "run_at", json_time(c, first->opened_us));
     (void)json_object_set_new(o, "conns", connections_json(c, &c->tunnel, &first->connector));
     return o;

@@ -35,6 +35,12 @@ struct live *live_new(void)
     return l;
 }
 
+static void conn_free(struct live_conn *c)
+{
+    link_gauge_unref(c->gauge);
+    free(c);
+}
+
 void live_free(struct live *l)
 {
     if (l == NULL)
@@ -43,7 +49,7 @@ void live_free(struct live *l)
     struct map_node *after = NULL;
     for (struct map_node *n = map_next(&l->links, &bucket, &after); n != NULL;
          n = map_next(&l->links, &bucket, &after))
-        free(container_of(n, struct live_conn, by_link));
+        conn_free(container_of(n, struct live_conn, by_link));
     bucket = 0;
     after = NULL;
     for (struct map_node *n = map_next(&l->tunnels, &bucket, &after); n != NULL;
@@ -111,6 +117,19 @@ const struct live_conn *live_duplicate(const struct live *l, const struct live_c
     return t != NULL ? twin_of(t, c) : NULL;
 }
 
+uint64_t live_replica(const struct live *l, const struct live_conn *c)
+{
+    const struct live_conn *other = NULL;
+    bool is_free = c->label[0] != 0;
+    for (other = live_first(l, &c->tunnel); other != NULL; other = live_next(l, other)) {
+        if (uuid_eq(&other->connector, &c->connector))
+            return other->replica;
+        is_free &= other->is_draining || strcmp(other->label, c->label) != 0;
+    }
+    return replica_key(is_free ? slice_str(c->label)
+                               : slice_of(c->connector.bytes, sizeof c->connector.bytes));
+}
+
 int live_add(struct live *l, const struct live_conn *c)
 {
     struct live_tunnel *t = tunnel_make(l, &c->tunnel);
@@ -124,10 +143,11 @@ int live_add(struct live *l, const struct live_conn *c)
     if (copy == NULL)
         return ERR_NOMEM;
     *copy = *c;
+    (void)link_gauge_ref(copy->gauge);
     copy->by_link.key = slice_of(&copy->link, sizeof copy->link);
     int r = map_put(&l->links, &copy->by_link);
     if (r < 0) {
-        free(copy);
+        conn_free(copy);
         return r;
     }
     list_push_back(&t->conns, &copy->in_tunnel);
@@ -156,7 +176,7 @@ bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel)
         t->away_since_us = clock_wall_us();
     if (t->is_forgotten)
         live_forget(l, ret_tunnel);
-    free(c);
+    conn_free(c);
     return true;
 }
 

@@ -4,6 +4,8 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/text.h"
+#include "model/balance.h"
+#include "model/link_gauge.h"
 #include "model/tunnel.h"
 
 struct live_conn {
@@ -15,6 +17,9 @@ struct live_conn {
     char version[64], arch[64], origin_ip[64];
     char features[16][64];
     size_t feature_count;
+    char label[REPLICA_LABEL_BYTES]; /* among the features; or "" */
+    struct link_gauge *gauge;        /* counted; or NULL */
+    uint64_t replica;                /* by live_replica */
     const char *transport;
     int64_t opened_us;
     bool is_draining; /* unregistered: "pending reconnect" to the API */
@@ -26,7 +31,8 @@ void live_free(struct live *l); /* NULL is accepted */
 
 /* Takes a connection whose secret was found good. A connection of the same connector with the same
  * index that is still here is a duplicate, ERR_EXISTS: unless it is draining, when it is replaced.
- * Copies *c. ERR_LIMIT past TUNNEL_LINKS_MAX of one tunnel, ERR_NOMEM. */
+ * Copies *c, with a reference of the gauge. ERR_LIMIT past TUNNEL_LINKS_MAX of one tunnel,
+ * ERR_NOMEM. */
 int live_add(struct live *l, const struct live_conn *c) __attribute__((warn_unused_result));
 /* The duplicate that live_add would complain of, or NULL. */
 const struct live_conn *live_duplicate(const struct live *l, const struct live_conn *c);
@@ -35,6 +41,10 @@ void live_drain(struct live *l, uint64_t link);
 const struct live_conn *live_find(const struct live *l, uint64_t link);
 /* Gone. *ret_tunnel gets whose it was; false when it was not known. */
 bool live_remove(struct live *l, uint64_t link, struct uuid *ret_tunnel);
+
+/* How the hash policy is to know the connector: by its label, so that one that is restarted gets
+ * its visitors back, unless another connector that is here goes by that; else by its id. */
+uint64_t live_replica(const struct live *l, const struct live_conn *c);
 
 /* Connections of a tunnel, draining ones too. */
 size_t live_count(const struct live *l, const struct uuid *tunnel);

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "edge/attempt.h"
+#include "edge/balance.h"
 #include "edge/edge_int.h"
 #include "edge/forward.h"
 #include "edge/replay.h"
@@ -22,6 +23,7 @@ struct dispatch {
     struct edge_worker *worker;
     struct exchange *ex;
     struct asked asked;
+    struct balance_ask ask;
     struct attempt attempt;
     struct link_tried tried;
     struct replay replay;
@@ -56,18 +58,57 @@ static void answer_no_route(struct exchange *ex, const char *hostname)
 
 /* ---- one attempt ---- */
 
+static void count_choice(struct edge_worker *w, const struct balance_ask *ask)
+{
+    static const enum edge_metric POLICIES[] = {
+        [BALANCE_LEAST_REQUESTS] = EDGE_chosen_least_requests,
+        [BALANCE_ROUND_ROBIN] = EDGE_chosen_round_robin,
+        [BALANCE_RANDOM] = EDGE_chosen_random,
+        [BALANCE_HASH] = EDGE_chosen_hash,
+    };
+    static const enum edge_metric RESULTS[] = {
+        [AFFINITY_FOUND] = EDGE_affinity_hit,
+        [AFFINITY_LOST] = EDGE_affinity_lost,
+        [AFFINITY_AWAY] = EDGE_affinity_away,
+        [AFFINITY_NEW] = EDGE_affinity_new,
+    };
+    if (ask->rule != NULL && ask->result != AFFINITY_UNUSED)
+        metric_add(w->metrics, RESULTS[ask->result], 1);
+    if (ask->result != AFFINITY_FOUND)
+        metric_add(w->metrics,
+                   POLICIES[ask->rule != NULL ? ask->rule->balance.policy : BALANCE_LEAST_REQUESTS],
+                   1);
+}
+
+/* What a choice by an operator's word leaves behind. */
+static void note_choice(struct dispatch *d, const struct link *l)
+{
+    char connector[UUID_TEXT_BYTES];
+    count_choice(d->worker, &d->ask);
+    if (d->ask.rule == NULL)
+        return;
+    d->asked.cookie = balance_cookie(&d->ask, l, &d->ex->arena);
+    log_debug("replica chosen", LSTR("request", d->ex->id),
+              LSTR("policy", balance_policy_text(d->ask.rule->balance.policy)),
+              LSTR("affinity", affinity_result_text(d->ask.result)),
+              LSTR("connector", uuid_text(&l->connector, connector)), LSTR("label", l->label),
+              LU64("index", l->index));
+}
+
 /* Picks a link and starts on it: 0, ERR_NOLINK when there is none left. */
 static int begin(struct dispatch *d)
 {
     struct edge_worker *w = d->worker;
     for (;;) {
-        struct link *l = link_table_pick(w->links, &d->asked.tunnel, w->index, loop_rng(w->loop),
-                                         loop_now(w->loop), &d->tried);
+        struct link *l = balance_pick(w->links, &d->asked.tunnel, &d->ask, w->index,
+                                      loop_rng(w->loop), loop_now(w->loop), &d->tried);
         bool is_tired = d->tried.count == LINK_TRIES_MAX || d->asked.links == ATTEMPTS_MAX;
         if ((l == NULL || is_tired) && d->is_too_large)
             return ERR_LIMIT;
         if (l == NULL || is_tired) /* one that was tried is there, though it failed */
             return d->asked.links > 0 ? ERR_RESET : ERR_NOLINK;
+        note_choice(d, l);
+        d->tried.connectors[d->tried.count] = l->connector;
         d->tried.ids[d->tried.count++] = l->id;
         d->asked.connector = l->connector;
         d->asked.index = l->index;
@@ -183,6 +224,7 @@ static void leave(struct dispatch *d)
 {
     struct exchange *ex = d->ex;
     attempt_end(&d->attempt);
+    balance_ask_done(&d->ask);
     replay_done(&d->replay);
     list_remove(&d->waiting);
     deadline_clear(&d->hold);
@@ -370,11 +412,12 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
                          "With the fields that the edge adds there are too many of them.");
         return;
     }
-    struct slice route = { 0 };
+    struct snapshot_match route = { 0 };
     d->asked.hostname = hostname;
-    d->asked.is_routed = w->snapshot != NULL &&
-                         snapshot_match(w->snapshot, slice_str(hostname), &d->asked.tunnel, &route);
-    d->asked.series = hostname_view_get(w->hostnames, route);
+    d->asked.is_routed =
+        w->snapshot != NULL && snapshot_match(w->snapshot, slice_str(hostname), &route);
+    d->asked.tunnel = route.tunnel;
+    d->asked.series = hostname_view_get(w->hostnames, route.name);
     metric_bump(&d->asked.series->in_flight, 1);
     ex->user = &d->asked;
     if (ex->request.upgrade == UPGRADE_CONNECT) {
@@ -391,6 +434,12 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
         answer_no_route(ex, hostname);
         return;
     }
+    bool is_https = slice_eq(slice_str(h1_conn_scheme(conn)), SLICE("https"));
+    if (balance_ask_init(&d->ask, route.rule, w->edge->affinity_secret, ex, h1_conn_peer(conn),
+                         is_https) < 0) {
+        exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
+        return;
+    }
     ex->at.routed = loop_now(w->loop);
     d->worker = w;
     d->ex = ex;
@@ -404,7 +453,12 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
 
 void dispatch_head(void *ctx, struct exchange *ex)
 {
+    const struct asked *asked = ex->user;
+    bool is_theirs = ex->verdict.err == 0 && ex->verdict.failure == FAILURE_NONE;
     (void)ctx;
+    if (asked != NULL && asked->cookie != NULL && is_theirs &&
+        fields_add(&ex->response->fields, SLICE("Set-Cookie"), slice_str(asked->cookie)) < 0)
+        log_debug("no room for the cookie of a replica", LSTR("request", ex->id));
     if (forward_response(ex) < 0) /* a head that is full goes out as it is */
         log_debug("no room for Cf-Ray", LSTR("request", ex->id));
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "crypto/hash.h"
 #include "edge/edge_int.h"
 #include "edge/edge_worker.h"
 
@@ -106,6 +107,16 @@ static int open_all(struct edge *e, struct fault *fault)
     return r;
 }
 
+/* Another than that of QUIC's tokens, from the same bytes. */
+static void make_affinity_secret(struct edge *e)
+{
+    uint8_t hash[SHA256_BYTES];
+    hmac_sha256(slice_of(e->conf.quic_secret, sizeof e->conf.quic_secret),
+                SLICE("affinity of visitors"), hash);
+    memcpy(e->affinity_secret, hash, sizeof e->affinity_secret);
+    explicit_bzero(hash, sizeof hash);
+}
+
 int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addrs *ret_addrs,
                struct fault *fault)
 {
@@ -113,6 +124,7 @@ int edge_start(const struct edge_conf *conf, struct edge **ret, struct edge_addr
     if (e == NULL)
         return fault_set(fault, ERR_NOMEM, "out of memory");
     e->conf = *conf;
+    make_affinity_secret(e);
     e->chain_pem = slice_dup(conf->chain_pem);
     e->key_pem = slice_dup(conf->key_pem);
     e->ca = (struct x509_pair){ slice_dup(conf->ca_pem), slice_dup(conf->ca_key_pem) };

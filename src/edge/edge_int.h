@@ -30,6 +30,7 @@ struct asked {
     struct uuid tunnel, connector;
     bool is_routed, is_linked;
     unsigned index, links; /* of the connection that was tried last; how many were tried */
+    const char *cookie;    /* that an answer of the connector brings along, or NULL */
 };
 
 struct edge_worker {
@@ -75,6 +76,7 @@ struct edge {
     bool is_draining; /* of the program's thread */
     unsigned count;
     struct hostnames *hostnames;
+    uint64_t affinity_secret[2]; /* the same after a restart: visitors keep their replicas */
     struct edge_worker *workers;
     struct mailbox **mailboxes; /* of each worker, for packets that land elsewhere */
     struct quic_endpoint *

@@ -1,9 +1,8 @@
-#include "edge/link.h"
+#include "edge/link_int.h"
 
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "base/map.h"
 
 /* A link of our own worker is taken while it has at most this many exchanges more than the least
  * busy one: a crossing costs two wake-ups, which is worth about that much queueing. */
@@ -44,22 +43,6 @@ void link_unref(struct link *l)
 
 /* ---- the table: tunnel → its links, and id → link ---- */
 
-struct entry {
-    struct map_node by_id;
-    struct list in_tunnel;
-    struct link *link;
-};
-
-struct tunnel_links {
-    struct map_node node;
-    struct list links;
-    struct list lost; /* among those that have none, the longest ago first */
-    nsec lost_at;
-    uint64_t last; /* link that was picked last, and when */
-    nsec last_at;
-    struct uuid tunnel;
-};
-
 struct link_table {
     struct map by_id, by_tunnel;
     struct list lost;
@@ -86,7 +69,7 @@ static struct slice uuid_key(const struct uuid *id)
     return slice_of(id->bytes, sizeof id->bytes);
 }
 
-static struct tunnel_links *links_of(const struct link_table *t, const struct uuid *tunnel)
+struct tunnel_links *link_table_of(const struct link_table *t, const struct uuid *tunnel)
 {
     struct map_node *node = map_get(&t->by_tunnel, uuid_key(tunnel));
     return node != NULL ? container_of(node, struct tunnel_links, node) : NULL;
@@ -94,13 +77,14 @@ static struct tunnel_links *links_of(const struct link_table *t, const struct uu
 
 static struct tunnel_links *links_make(struct link_table *t, const struct uuid *tunnel)
 {
-    struct tunnel_links *tl = links_of(t, tunnel);
+    struct tunnel_links *tl = link_table_of(t, tunnel);
     if (tl != NULL)
         return tl;
     tl = calloc(1, sizeof *tl);
     if (tl == NULL)
         return NULL;
     list_init(&tl->links);
+    list_init(&tl->replicas);
     list_init(&tl->lost);
     tl->tunnel = *tunnel;
     tl->node.key = uuid_key(&tl->tunnel);
@@ -133,43 +117,87 @@ static void links_lost(struct link_table *t, struct tunnel_links *tl, nsec now)
     }
 }
 
+/* ---- replicas ---- */
+
+/* The connector's, made in its place when it is new. NULL when memory is short. */
+static struct replica *replica_make(struct tunnel_links *tl, const struct link *l)
+{
+    struct list *behind = &tl->replicas;
+    list_each(it, &tl->replicas)
+    {
+        struct replica *r = container_of(it, struct replica, in_tunnel);
+        int order =
+            memcmp(l->connector.bytes, r->first->connector.bytes, sizeof l->connector.bytes);
+        if (order == 0)
+            return r;
+        if (order < 0) {
+            behind = it;
+            break;
+        }
+    }
+    struct replica *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    list_init(&r->links);
+    list_push_back(behind, &r->in_tunnel); /* before that one */
+    r->first = l;
+    return r;
+}
+
+static void replica_leave(struct replica *r, struct link_entry *e)
+{
+    if (e != NULL)
+        list_remove(&e->in_replica);
+    if (list_is_empty(&r->links)) {
+        list_remove(&r->in_tunnel);
+        free(r);
+    } else if (e != NULL && r->first == e->link) {
+        r->first = container_of(r->links.next, struct link_entry, in_replica)->link;
+    }
+}
+
 int link_table_add(struct link_table *t, struct link *l)
 {
-    struct entry *e = calloc(1, sizeof *e);
+    struct link_entry *e = calloc(1, sizeof *e);
     struct tunnel_links *tl = e != NULL ? links_make(t, &l->tunnel) : NULL;
-    if (tl == NULL) {
-        free(e);
-        return ERR_NOMEM;
+    struct replica *replica = tl != NULL ? replica_make(tl, l) : NULL;
+    int r = replica != NULL ? 0 : ERR_NOMEM;
+    if (r == 0) {
+        e->link = l;
+        e->by_id.key = id_key(&l->id);
+        r = map_put(&t->by_id, &e->by_id);
     }
-    e->link = l;
-    e->by_id.key = id_key(&l->id);
-    int r = map_put(&t->by_id, &e->by_id);
     if (r < 0) {
         free(e);
-        if (list_is_empty(&tl->links) && !list_has_neighbours(&tl->lost))
+        if (replica != NULL)
+            replica_leave(replica, NULL);
+        if (tl != NULL && list_is_empty(&tl->links) && !list_has_neighbours(&tl->lost))
             links_free(t, tl);
         return r;
     }
+    e->replica = replica;
+    list_push_back(&replica->links, &e->in_replica);
     (void)link_ref(l);
     list_remove(&tl->lost);
     list_push_back(&tl->links, &e->in_tunnel);
     return 0;
 }
 
-static struct entry *entry_of(const struct link_table *t, uint64_t id)
+static struct link_entry *entry_of(const struct link_table *t, uint64_t id)
 {
     struct map_node *node = map_get(&t->by_id, id_key(&id));
-    return node != NULL ? container_of(node, struct entry, by_id) : NULL;
+    return node != NULL ? container_of(node, struct link_entry, by_id) : NULL;
 }
 
 void link_table_remove(struct link_table *t, uint64_t id, nsec now)
 {
-    struct entry *e = entry_of(t, id);
+    struct link_entry *e = entry_of(t, id);
     if (e == NULL)
         return;
     map_remove(&t->by_id, &e->by_id);
     list_remove(&e->in_tunnel);
-    links_lost(t, links_of(t, &e->link->tunnel), now);
+    replica_leave(e->replica, e);
+    links_lost(t, link_table_of(t, &e->link->tunnel), now);
     link_unref(e->link);
     free(e);
 }
@@ -185,7 +213,8 @@ void link_table_free(struct link_table *t)
         struct tunnel_links *tl = container_of(n, struct tunnel_links, node);
         list_each(it, &tl->links)
         {
-            struct entry *e = container_of(it, struct entry, in_tunnel);
+            struct link_entry *e = container_of(it, struct link_entry, in_tunnel);
+            replica_leave(e->replica, e);
             link_unref(e->link);
             free(e);
         }
@@ -198,7 +227,7 @@ void link_table_free(struct link_table *t)
 
 struct link *link_table_find(struct link_table *t, uint64_t id)
 {
-    struct entry *e = entry_of(t, id);
+    struct link_entry *e = entry_of(t, id);
     return e != NULL ? e->link : NULL;
 }
 
@@ -211,64 +240,54 @@ static bool was_tried(const struct link_tried *tried, uint64_t id)
 }
 
 /* Where an exchange may go at all. */
-static bool is_open_to(const struct link *l, const struct link_tried *tried)
+bool link_is_open_to(const struct link *l, const struct link_tried *tried)
 {
     return !atomic_load_explicit(&l->is_draining, memory_order_relaxed) && !was_tried(tried, l->id);
 }
 
-static bool is_suspect(const struct link *l)
-{
-    return atomic_load_explicit(&l->is_suspect, memory_order_relaxed);
-}
-
 /* A connector that does not answer on one of its connections may not on the others. */
-static bool has_suspect_sibling(const struct tunnel_links *tl, const struct link *l)
+bool replica_is_suspect(const struct replica *r)
 {
-    for (const struct list *it = tl->links.next; it != &tl->links; it = it->next) {
-        const struct link *other = container_of(it, struct entry, in_tunnel)->link;
-        if (is_suspect(other) &&
-            memcmp(other->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) == 0)
+    for (const struct list *it = r->links.next; it != &r->links; it = it->next)
+        if (link_is_suspect(container_of(it, struct link_entry, in_replica)->link))
             return true;
-    }
     return false;
 }
 
 static bool has_suspects(const struct tunnel_links *tl)
 {
     for (const struct list *it = tl->links.next; it != &tl->links; it = it->next)
-        if (is_suspect(container_of(it, struct entry, in_tunnel)->link))
+        if (link_is_suspect(container_of(it, struct link_entry, in_tunnel)->link))
             return true;
     return false;
 }
 
-static uint64_t cost_of(const struct tunnel_links *tl, const struct link *l, unsigned near,
-                        bool is_doubtful)
+static uint64_t cost_of(const struct link_entry *e, unsigned near, bool is_doubtful)
 {
+    const struct link *l = e->link;
     uint64_t cost = atomic_load_explicit(&l->in_flight, memory_order_relaxed) +
                     (l->worker == near ? 0 : NEAR_BONUS);
-    if (is_doubtful && is_suspect(l))
+    if (is_doubtful && link_is_suspect(l))
         cost += SUSPECT_COST;
-    else if (is_doubtful && has_suspect_sibling(tl, l))
+    else if (is_doubtful && replica_is_suspect(e->replica))
         cost += SUSPECT_COST / 2;
     return cost;
 }
 
-struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
-                             struct rng *rng, nsec now, const struct link_tried *tried)
+struct link *tunnel_links_pick(struct tunnel_links *tl, bool chosen, unsigned near, struct rng *rng,
+                               nsec now, const struct link_tried *tried)
 {
-    struct tunnel_links *tl = links_of(t, tunnel);
-    if (tl == NULL)
-        return NULL;
     struct link *best = NULL;
     bool is_warm = now - tl->last_at < WARM_NSEC;
     bool is_doubtful = has_suspects(tl);
     uint64_t best_cost = 0, ties = 0;
     list_each(it, &tl->links)
     {
-        struct link *l = container_of(it, struct entry, in_tunnel)->link;
-        if (!is_open_to(l, tried))
+        struct link_entry *e = container_of(it, struct link_entry, in_tunnel);
+        struct link *l = e->link;
+        if ((chosen && !e->replica->is_chosen) || !link_is_open_to(l, tried))
             continue;
-        uint64_t cost = cost_of(tl, l, near, is_doubtful);
+        uint64_t cost = cost_of(e, near, is_doubtful);
         if (best != NULL && cost > best_cost)
             continue;
         ties = best != NULL && cost == best_cost ? ties + 1 : 1;
@@ -285,14 +304,21 @@ struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, un
     return best;
 }
 
+struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
+                             struct rng *rng, nsec now, const struct link_tried *tried)
+{
+    struct tunnel_links *tl = link_table_of(t, tunnel);
+    return tl != NULL ? tunnel_links_pick(tl, false, near, rng, now, tried) : NULL;
+}
+
 bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel,
                            const struct link_tried *tried)
 {
-    const struct tunnel_links *tl = links_of(t, tunnel);
+    const struct tunnel_links *tl = link_table_of(t, tunnel);
     for (const struct list *it = tl != NULL ? tl->links.next : NULL; it != NULL && it != &tl->links;
          it = it->next) {
-        const struct link *l = container_of(it, struct entry, in_tunnel)->link;
-        if (is_open_to(l, tried) && !is_suspect(l) && !has_suspect_sibling(tl, l))
+        const struct link_entry *e = container_of(it, struct link_entry, in_tunnel);
+        if (link_is_open_to(e->link, tried) && !replica_is_suspect(e->replica))
             return true;
     }
     return false;
@@ -300,11 +326,11 @@ bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel
 
 bool link_table_has_sibling(const struct link_table *t, const struct link *l)
 {
-    const struct tunnel_links *tl = links_of(t, &l->tunnel);
+    const struct tunnel_links *tl = link_table_of(t, &l->tunnel);
     for (const struct list *it = tl != NULL ? tl->links.next : NULL; it != NULL && it != &tl->links;
          it = it->next) {
-        const struct link *other = container_of(it, struct entry, in_tunnel)->link;
-        if (other != l && is_open_to(other, NULL) &&
+        const struct link *other = container_of(it, struct link_entry, in_tunnel)->link;
+        if (other != l && link_is_open_to(other, NULL) &&
             memcmp(other->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) == 0)
             return true;
     }
@@ -313,6 +339,6 @@ bool link_table_has_sibling(const struct link_table *t, const struct link *l)
 
 bool link_table_served(const struct link_table *t, const struct uuid *tunnel, nsec now, nsec within)
 {
-    const struct tunnel_links *tl = links_of(t, tunnel);
+    const struct tunnel_links *tl = link_table_of(t, tunnel);
     return tl != NULL && (!list_is_empty(&tl->links) || now - tl->lost_at < within);
 }

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/text.h"
+#include "model/balance.h"
 #include "net/loop.h"
 
 struct link {
@@ -13,9 +14,11 @@ struct link {
     unsigned worker;
     struct mailbox *mailbox; /* of that worker, counted */
     struct uuid tunnel, connector;
-    uint8_t index;       /* connIndex */
-    unsigned extensions; /* of the connector and ours; set before others see the link */
-    bool is_h2;          /* transport; otherwise QUIC */
+    uint8_t index;                   /* connIndex */
+    unsigned extensions;             /* of the connector and ours; set before others see the link */
+    bool is_h2;                      /* transport; otherwise QUIC */
+    char label[REPLICA_LABEL_BYTES]; /* of the connector, or "" */
+    uint64_t key;                    /* of the connector, for the hash policy */
     char connection[UUID_TEXT_BYTES]; /* the connection's uuid, for logs */
     _Atomic uint32_t in_flight; /* exchanges, from all workers; relaxed: a hint for the choice */
     _Atomic bool is_draining;   /* unregistered: no new exchange */
@@ -46,6 +49,7 @@ struct link *link_table_find(struct link_table *t, uint64_t id);
 #define LINK_TRIES_MAX 4
 struct link_tried {
     uint64_t ids[LINK_TRIES_MAX];
+    struct uuid connectors[LINK_TRIES_MAX];
     unsigned count;
 };
 

@@ -16,6 +16,7 @@ void registration_free(struct registration *r)
     if (r == NULL)
         return;
     explicit_bzero(r->secret, sizeof r->secret);
+    link_gauge_unref(r->gauge);
     mailbox_unref(r->reply);
     free(r);
 }

@@ -2,6 +2,7 @@
 /* How the edge's workers speak with the control plane, which they do not know: a few calls that
  * never block, and messages that come back by mail. Filled by the program. */
 #include "base/text.h"
+#include "model/link_gauge.h"
 #include "net/addr.h"
 #include "net/loop.h"
 
@@ -34,8 +35,10 @@ struct registration {
     size_t feature_count;
     char origin_ip[ADDR_TEXT_BYTES]; /* where the connector comes from */
     const char *transport;           /* "quic" or "http2", static */
+    struct link_gauge *gauge;        /* counted; or NULL */
 
     bool is_accepted;
+    uint64_t replica; /* the connector as the hash policy knows it */
     struct uuid connection;
     char location[REGISTRATION_TEXT_BYTES];
     bool is_remotely_managed;

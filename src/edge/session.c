@@ -37,10 +37,11 @@ struct session {
     struct buf in, out;
     enum session_state state;
     struct link *link;
-    uint64_t opened;      /* streams, by us */
-    uint32_t register_id; /* of the call that waits for its answer */
-    bool is_told;         /* the control plane knows of it */
-    uint32_t report_id;   /* of updateLocalConfiguration, while that is on its way there */
+    struct link_gauge *gauge; /* counted: the control plane reads it */
+    uint64_t opened;          /* streams, by us */
+    uint32_t register_id;     /* of the call that waits for its answer */
+    bool is_told;             /* the control plane knows of it */
+    uint32_t report_id;       /* of updateLocalConfiguration, while that is on its way there */
     bool is_reporting;
     bool is_leaving;        /* by us: it takes no more exchanges, and goes when it has none */
     struct link_news *news; /* laid by: tell_workers cannot fail */
@@ -158,6 +159,7 @@ static void reap(struct reaper *r)
     buf_done(&s->in);
     buf_done(&s->out);
     link_unref(s->link);
+    link_gauge_unref(s->gauge);
     free(s);
 }
 
@@ -170,9 +172,11 @@ static struct session *session_new(struct edge_worker *w)
     s->rpc = rpc_new();
     w->serial = w->serial < INT32_MAX ? w->serial + 1 : 1;
     s->link = link_new(LINK_ID(w->index, w->serial), w->index, w->mailbox);
-    if (s->rpc == NULL || s->link == NULL) {
+    s->gauge = link_gauge_new();
+    if (s->rpc == NULL || s->link == NULL || s->gauge == NULL) {
         rpc_free(s->rpc);
         link_unref(s->link);
+        link_gauge_unref(s->gauge);
         free(s);
         return NULL;
     }
@@ -341,6 +345,7 @@ static bool check_health(struct session *s)
 {
     nsec now = loop_now(s->worker->loop);
     struct carrier_health h = carrier_health(&s->carrier, now);
+    link_gauge_set_rtt(s->gauge, carrier_rtt(&s->carrier));
     if (h.silent_for > h.give_up) {
         session_end(s, "its connector has not answered for too long");
         return false;
@@ -402,10 +407,13 @@ static void answer_accepted(struct session *s, const struct registration *r)
     s->link->tunnel = r->tunnel;
     s->link->connector = r->connector;
     s->link->index = r->index;
+    s->link->key = r->replica;
     (void)uuid_text(&r->connection, s->link->connection);
     s->state = SESSION_SERVING;
     deadline_clear(&s->deadline);
     metric_add(s->worker->metrics, EDGE_registrations_ok, 1);
+    carrier_probe(&s->carrier); /* so that the time of its round trip is known */
+    watch(s);
     tell_workers(s, LINK_ADDED);
     metric_add(s->worker->metrics, EDGE_links, 1);
     if (register_answer(s->rpc, s->register_id, &result, &s->out) < 0)
@@ -470,6 +478,8 @@ static void enroll(struct session *s, uint32_t id, const struct capnp_struct *pa
     for (uint32_t i = 0; i < p.feature_count && i < REGISTRATION_FEATURES_MAX; i++)
         copy_text(r->features[r->feature_count++], REGISTRATION_TEXT_BYTES, p.features[i]);
     s->link->extensions = extensions_of(p.features, p.feature_count) & EXTENSIONS_ALL;
+    replica_label_of(p.features, p.feature_count, s->link->label);
+    r->gauge = link_gauge_ref(s->gauge);
     (void)addr_ip_text(&s->carrier.peer, r->origin_ip);
     s->state = SESSION_ENROLLING;
     s->register_id = id;

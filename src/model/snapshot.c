@@ -10,6 +10,7 @@
 struct route {
     struct map_node node;
     struct uuid tunnel;
+    struct balance_rule *rule;
     uint8_t name[];
 };
 
@@ -56,22 +57,37 @@ void snapshot_unref(struct snapshot *s)
     size_t bucket = 0;
     struct map_node *after = NULL;
     for (struct map_node *n = map_next(&s->routes, &bucket, &after); n != NULL;
-         n = map_next(&s->routes, &bucket, &after))
-        free(container_of(n, struct route, node));
+         n = map_next(&s->routes, &bucket, &after)) {
+        struct route *r = container_of(n, struct route, node);
+        balance_rule_unref(r->rule);
+        free(r);
+    }
     map_done(&s->routes);
     free(s);
 }
 
-static const struct route *find(const struct snapshot *s, struct slice name)
+static struct route *find(const struct snapshot *s, struct slice name)
 {
     struct map_node *node = map_get(&s->routes, name);
     return node != NULL ? container_of(node, struct route, node) : NULL;
 }
 
+void snapshot_balance(struct snapshot *s, struct slice hostname, struct balance_rule *rule)
+{
+    struct route *r = find(s, hostname);
+    if (r == NULL)
+        return;
+    balance_rule_unref(r->rule);
+    r->rule = balance_rule_ref(rule);
+}
+
 bool snapshot_route(const struct snapshot *s, struct slice hostname, struct uuid *ret_tunnel)
 {
-    struct slice name;
-    return snapshot_match(s, hostname, ret_tunnel, &name);
+    struct snapshot_match found;
+    if (!snapshot_match(s, hostname, &found))
+        return false;
+    *ret_tunnel = found.tunnel;
+    return true;
 }
 
 bool snapshot_has(const struct snapshot *s, struct slice name)
@@ -79,8 +95,7 @@ bool snapshot_has(const struct snapshot *s, struct slice name)
     return find(s, name) != NULL;
 }
 
-bool snapshot_match(const struct snapshot *s, struct slice hostname, struct uuid *ret_tunnel,
-                    struct slice *ret_name)
+bool snapshot_match(const struct snapshot *s, struct slice hostname, struct snapshot_match *ret)
 {
     uint8_t wildcard[258];
     const struct route *r = find(s, hostname);
@@ -97,7 +112,6 @@ bool snapshot_match(const struct snapshot *s, struct slice hostname, struct uuid
     }
     if (r == NULL)
         return false;
-    *ret_tunnel = r->tunnel;
-    *ret_name = r->node.key;
+    *ret = (struct snapshot_match){ .tunnel = r->tunnel, .name = r->node.key, .rule = r->rule };
     return true;
 }

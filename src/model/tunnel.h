@@ -21,4 +21,5 @@ struct dns_route {
     char hostname[256]; /* lower case; may begin with "*." */
     struct uuid tunnel;
     int64_t created_us;
+    const char *balance; /* JSON (model/balance.h), or NULL; while the route is shown */
 };

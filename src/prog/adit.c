@@ -26,6 +26,8 @@ static const struct command {
     { "login", "", "store cert.pem of the edge of this machine", 0, cmd_login },
     { "create", "NAME", "make a tunnel and write its credentials", ANY_COUNT, cmd_create },
     { "route dns", "TUNNEL HOSTNAME", "lead a hostname to a tunnel", ANY_COUNT, cmd_route_dns },
+    { "route balance", "HOSTNAME", "share its requests among replicas; show how", ANY_COUNT,
+      cmd_route_balance },
     { "run", "[TUNNEL]", "connect a tunnel: by name, or --token", ANY_COUNT, cmd_run },
     { "list", "", "tunnels", 0, cmd_list },
     { "info", "TUNNEL", "connectors of a tunnel", ANY_COUNT, cmd_info },

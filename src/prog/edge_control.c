@@ -311,6 +311,11 @@ static void fill_live(const struct registration *r, struct live_conn *ret)
     (void)snprintf(ret->arch, sizeof ret->arch, "%s", r->arch);
     (void)snprintf(ret->origin_ip, sizeof ret->origin_ip, "%.63s", r->origin_ip);
     memcpy(ret->features, r->features, sizeof ret->features);
+    ret->gauge = r->gauge;
+    struct slice features[REGISTRATION_FEATURES_MAX];
+    for (size_t i = 0; i < r->feature_count; i++)
+        features[i] = slice_str(r->features[i]);
+    replica_label_of(features, r->feature_count, ret->label);
 }
 
 /* Unknown tunnels and wrong secrets are told apart by nobody. *ret_is_remote: the tunnel is managed
@@ -353,7 +358,7 @@ static void replace_lost(struct edge_control *c, const struct registration *r,
 }
 
 /* Into both tables, or neither. */
-static int admit(struct edge_control *c, const struct registration *r)
+static int admit(struct edge_control *c, struct registration *r)
 {
     struct live_conn conn;
     struct uuid tunnel;
@@ -363,6 +368,7 @@ static int admit(struct edge_control *c, const struct registration *r)
         return e;
     fill_live(r, &conn);
     replace_lost(c, r, &conn);
+    r->replica = conn.replica = live_replica(c->api.live, &conn);
     e = live_add(c->api.live, &conn);
     if (e < 0)
         return e;

@@ -26,6 +26,8 @@ static const char *const STEPS[] = {
     "CREATE TABLE audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action "
     "TEXT NOT NULL,"
     " object TEXT NOT NULL);",
+    /* 2: how the requests of a hostname are shared among replicas, as JSON; NULL = by the preset */
+    "ALTER TABLE routes ADD COLUMN balance TEXT;",
 };
 
 #define STEP_COUNT (int)(sizeof STEPS / sizeof STEPS[0])

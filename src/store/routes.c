@@ -7,7 +7,7 @@
 
 /* ---- hostnames ---- */
 
-static int route_get(struct store *s, const char *hostname, struct uuid *ret)
+static int route_tunnel(struct store *s, const char *hostname, struct uuid *ret)
 {
     sqlite3_stmt *st = store_statement(s, "SELECT tunnel FROM routes WHERE hostname = ?");
     store_bind_text(st, 1, slice_str(hostname));
@@ -20,11 +20,20 @@ static int route_get(struct store *s, const char *hostname, struct uuid *ret)
     return r < 0 ? r : ERR_NOTFOUND;
 }
 
+/* All but the balance, which is given and belongs to the statement. */
+static const char *route_column(sqlite3_stmt *st, struct dns_route *ret)
+{
+    *ret = (struct dns_route){ .created_us = sqlite3_column_int64(st, 2) };
+    store_column_text(st, 0, ret->hostname, sizeof ret->hostname);
+    store_column_uuid(st, 1, &ret->tunnel);
+    return (const char *)sqlite3_column_text(st, 3);
+}
+
 int store_route_put(struct store *s, const struct dns_route *route, bool overwrite,
                     enum route_change *ret)
 {
     struct uuid before;
-    int r = route_get(s, route->hostname, &before);
+    int r = route_tunnel(s, route->hostname, &before);
     if (r < 0 && r != ERR_NOTFOUND)
         return r;
     if (r == 0 && uuid_eq(&before, &route->tunnel)) {
@@ -47,6 +56,34 @@ int store_route_put(struct store *s, const struct dns_route *route, bool overwri
     return r;
 }
 
+int store_route_get(struct store *s, const char *hostname, struct dns_route *ret,
+                    char **ret_balance)
+{
+    sqlite3_stmt *st = store_statement(
+        s, "SELECT hostname, tunnel, created, balance FROM routes WHERE hostname = ?");
+    store_bind_text(st, 1, slice_str(hostname));
+    int r = store_step(s, st);
+    if (r <= 0)
+        return r < 0 ? r : ERR_NOTFOUND;
+    const char *balance = route_column(st, ret);
+    char *copy = balance != NULL ? slice_dup(slice_str(balance)) : NULL;
+    r = balance != NULL && copy == NULL ? ERR_NOMEM : 0;
+    (void)sqlite3_reset(st);
+    ret->balance = NULL;
+    *ret_balance = copy;
+    return r;
+}
+
+int store_route_balance(struct store *s, const char *hostname, const char *json)
+{
+    sqlite3_stmt *st = store_statement(s, "UPDATE routes SET balance = ? WHERE hostname = ?");
+    if (st != NULL && json != NULL)
+        store_bind_text(st, 1, slice_str(json)); /* else it is NULL by itself */
+    store_bind_text(st, 2, slice_str(hostname));
+    int r = store_run(s, st);
+    return r < 0 ? r : sqlite3_changes(s->db) > 0 ? 0 : ERR_NOTFOUND;
+}
+
 int store_route_delete(struct store *s, const char *hostname)
 {
     sqlite3_stmt *st = store_statement(s, "DELETE FROM routes WHERE hostname = ?");
@@ -57,14 +94,12 @@ int store_route_delete(struct store *s, const char *hostname)
 
 int store_route_each(struct store *s, int (*each)(void *ctx, const struct dns_route *r), void *ctx)
 {
-    sqlite3_stmt *st =
-        store_statement(s, "SELECT hostname, tunnel, created FROM routes ORDER BY hostname");
+    sqlite3_stmt *st = store_statement(
+        s, "SELECT hostname, tunnel, created, balance FROM routes ORDER BY hostname");
     int r;
     while ((r = store_step(s, st)) == 1) {
         struct dns_route route;
-        store_column_text(st, 0, route.hostname, sizeof route.hostname);
-        store_column_uuid(st, 1, &route.tunnel);
-        route.created_us = sqlite3_column_int64(st, 2);
+        route.balance = route_column(st, &route);
         int e = each(ctx, &route);
         if (e != 0) {
             (void)sqlite3_reset(st);

@@ -59,6 +59,13 @@ enum route_change { ROUTE_NEW, ROUTE_UPDATED, ROUTE_UNCHANGED };
 /* ERR_EXISTS when the hostname leads elsewhere and `overwrite` is false. */
 int store_route_put(struct store *s, const struct dns_route *r, bool overwrite,
                     enum route_change *ret) __attribute__((warn_unused_result));
+/* *ret_balance: from malloc, or NULL when the route has none. ERR_NOTFOUND, ERR_NOMEM. */
+int store_route_get(struct store *s, const char *hostname, struct dns_route *ret,
+                    char **ret_balance) __attribute__((warn_unused_result));
+/* How its requests are shared (JSON), NULL = by the preset. It stays when the hostname is led
+ * elsewhere. ERR_NOTFOUND. */
+int store_route_balance(struct store *s, const char *hostname, const char *json)
+    __attribute__((warn_unused_result));
 int store_route_delete(struct store *s, const char *hostname) __attribute__((warn_unused_result));
 /* Every route, in order of hostname; `each` returns 0 to go on. */
 int store_route_each(struct store *s, int (*each)(void *ctx, const struct dns_route *r), void *ctx)

@@ -59,6 +59,42 @@ TEST(a_file_of_another_version_is_refused_and_left_alone)
     }
 }
 
+/* The schema of the first version with a tunnel and a route, as an edge of then left it. */
+static void make_first_version(struct place *p)
+{
+    place_sql(p, "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID");
+    place_sql(p, "CREATE TABLE tunnels (id BLOB PRIMARY KEY, name TEXT NOT NULL, secret BLOB NOT "
+                 "NULL, created INTEGER NOT NULL, deleted INTEGER, quick INTEGER NOT NULL DEFAULT "
+                 "0, remote INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID");
+    place_sql(p, "CREATE TABLE routes (hostname TEXT PRIMARY KEY, tunnel BLOB NOT NULL REFERENCES "
+                 "tunnels (id) ON DELETE CASCADE, created INTEGER NOT NULL) WITHOUT ROWID");
+    place_sql(p, "INSERT INTO tunnels (id, name, secret, created) VALUES "
+                 "(x'01000000000000000000000000000000', 'blog', x'00', 5)");
+    place_sql(p,
+              "INSERT INTO routes VALUES ('*.b.example', x'01000000000000000000000000000000', 7)");
+    place_sql(p, "PRAGMA user_version = 1");
+}
+
+TEST(routes_of_the_first_version_are_shared_by_the_preset_and_may_be_told_otherwise)
+{
+    struct place p;
+    struct dns_route route;
+    char *balance = NULL;
+    place_init(&p);
+    make_first_version(&p);
+    struct store *s = place_open(&p);
+    CHECK_OK(store_route_get(s, "*.b.example", &route, &balance));
+    CHECK(balance == NULL && route.created_us == 7 && route.tunnel.bytes[0] == 1);
+    CHECK_OK(store_route_balance(s, "*.b.example", "{}"));
+    store_close(s);
+    s = place_open(&p); /* a step is taken once */
+    CHECK_OK(store_route_get(s, "*.b.example", &route, &balance));
+    CHECK(strcmp(balance, "{}") == 0);
+    free(balance);
+    store_close(s);
+    place_done(&p);
+}
+
 TEST(a_step_that_fails_is_taken_back_and_says_why)
 {
     struct place p;
@@ -74,4 +110,5 @@ TEST(a_step_that_fails_is_taken_back_and_says_why)
 TESTS(RUN(a_new_file_is_brought_to_the_newest_schema),
       RUN(what_was_kept_is_there_when_it_is_opened_again),
       RUN(a_file_of_another_version_is_refused_and_left_alone),
+      RUN(routes_of_the_first_version_are_shared_by_the_preset_and_may_be_told_otherwise),
       RUN(a_step_that_fails_is_taken_back_and_says_why))

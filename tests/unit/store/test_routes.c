@@ -55,6 +55,45 @@ TEST(a_hostname_leads_to_one_tunnel)
     place_done(&p);
 }
 
+static int note_balance(void *ctx, const struct dns_route *r)
+{
+    char *all = ctx;
+    (void)sprintf(all + strlen(all), "%s:%s ", r->hostname, r->balance != NULL ? r->balance : "-");
+    return 0;
+}
+
+TEST(how_a_hostname_is_shared_stays_with_it_when_it_is_led_elsewhere)
+{
+    struct place p;
+    struct store *s = two_tunnels(&p);
+    enum route_change change;
+    struct dns_route a1 = route_of("a.example", 1), a2 = route_of("a.example", 2),
+                     b = route_of("b.example", 1), got;
+    char all[200] = "", *balance = NULL;
+    CHECK_ERR(ERR_NOTFOUND, store_route_balance(s, "a.example", "{}"));
+    CHECK_ERR(ERR_NOTFOUND, store_route_get(s, "a.example", &got, &balance));
+    CHECK_OK(store_route_put(s, &a1, false, &change));
+    CHECK_OK(store_route_put(s, &b, false, &change));
+    CHECK_OK(store_route_balance(s, "a.example", "{\"policy\":\"hash\"}"));
+    CHECK_OK(store_route_put(s, &a2, true, &change));
+    CHECK_OK(store_route_get(s, "a.example", &got, &balance));
+    CHECK(strcmp(balance, "{\"policy\":\"hash\"}") == 0 && strcmp(got.hostname, "a.example") == 0);
+    CHECK(got.tunnel.bytes[0] == 2 && got.created_us == 5 && got.balance == NULL);
+    free(balance);
+    CHECK_OK(store_route_each(s, note_balance, all));
+    CHECK(strcmp(all, "a.example:{\"policy\":\"hash\"} b.example:- ") == 0);
+    CHECK_OK(store_route_balance(s, "a.example", NULL));
+    CHECK_OK(store_route_get(s, "a.example", &got, &balance));
+    CHECK(balance == NULL);
+    CHECK_OK(store_route_balance(s, "b.example", "{}"));
+    CHECK_OK(store_route_delete(s, "b.example"));
+    CHECK_OK(store_route_put(s, &b, false, &change)); /* a new one knows nothing of the old */
+    CHECK_OK(store_route_get(s, "b.example", &got, &balance));
+    CHECK(balance == NULL);
+    store_close(s);
+    place_done(&p);
+}
+
 TEST(a_walk_may_be_ended)
 {
     struct place p;
@@ -200,6 +239,8 @@ TEST(settings_tokens_and_audit_are_kept)
     place_done(&p);
 }
 
-TESTS(RUN(a_hostname_leads_to_one_tunnel), RUN(a_walk_may_be_ended),
-      RUN(routes_go_with_their_tunnel), RUN(configurations_count_their_versions),
-      RUN(the_last_versions_of_a_configuration_are_kept), RUN(settings_tokens_and_audit_are_kept))
+TESTS(RUN(a_hostname_leads_to_one_tunnel),
+      RUN(how_a_hostname_is_shared_stays_with_it_when_it_is_led_elsewhere),
+      RUN(a_walk_may_be_ended), RUN(routes_go_with_their_tunnel),
+      RUN(configurations_count_their_versions), RUN(the_last_versions_of_a_configuration_are_kept),
+      RUN(settings_tokens_and_audit_are_kept))

@@ -163,7 +163,8 @@ TEST(a_transaction_that_cannot_be_committed_is_taken_back)
     /* Deferred foreign keys make COMMIT itself the one that fails. */
     CHECK_OK(store_exec(s, "BEGIN IMMEDIATE"));
     CHECK_OK(store_exec(s, "PRAGMA defer_foreign_keys = ON"));
-    CHECK_OK(store_exec(s, "INSERT INTO routes VALUES ('a.example', x'99', 1)"));
+    CHECK_OK(store_exec(
+        s, "INSERT INTO routes (hostname, tunnel, created) VALUES ('a.example', x'99', 1)"));
     CHECK_ERR(ERR_NOTFOUND, store_end(s, 0));
     CHECK(sqlite3_get_autocommit(s->db) != 0);
     CHECK_OK(store_exec(s, "BEGIN IMMEDIATE"));
