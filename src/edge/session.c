@@ -13,6 +13,9 @@
 #define RTT_EVERY         16 /* streams */
 #define HEALTH_BUSY_NSEC  (50 * NSEC_PER_MSEC)
 #define HEALTH_IDLE_NSEC  NSEC_PER_SEC
+/* So long after the last exchange began, those that stand are reason enough to ask for a sign of
+ * life; a websocket that stays for hours is not. */
+#define RECENT_NSEC (30 * NSEC_PER_SEC)
 
 enum session_state {
     SESSION_NEW,
@@ -39,6 +42,7 @@ struct session {
     struct link *link;
     struct link_gauge *gauge; /* counted: the control plane reads it */
     uint64_t opened;          /* streams, by us */
+    nsec opened_at;           /* the last of them */
     uint32_t register_id;     /* of the call that waits for its answer */
     bool is_told;             /* the control plane knows of it */
     uint32_t report_id;       /* of updateLocalConfiguration, while that is on its way there */
@@ -314,6 +318,7 @@ int session_carrier(struct session *s, struct carrier **ret)
         return ERR_CLOSED;
     if (s->opened++ % RTT_EVERY == 0)
         metric_observe(s->worker->metrics, EDGE_link_rtt, carrier_rtt(&s->carrier));
+    s->opened_at = loop_now(s->worker->loop);
     watch(s);
     *ret = &s->carrier;
     return 0;
@@ -355,6 +360,9 @@ static bool check_health(struct session *s)
     bool has_any = atomic_load_explicit(&s->link->in_flight, memory_order_relaxed) > 0;
     s->written = h.written;
     s->is_watched = is_busy;
+    /* Everything was acknowledged, and yet the answer may never come. */
+    if (has_any && !is_busy && now - s->opened_at < RECENT_NSEC)
+        carrier_probe(&s->carrier);
     if (is_busy || has_any)
         deadline_set(&s->health, &s->task, now + (is_busy ? HEALTH_BUSY_NSEC : HEALTH_IDLE_NSEC));
     return true;
