@@ -381,6 +381,31 @@ def lossy_bulk(world, form):
     return Row(len(rates), 0, None, f"{times:.1f} times as fast: {text}")
 
 
+# ---- clocks ----
+
+@scenario("clock jumps", "no request fails and no connection is lost, whichever way the wall clock goes", ADIT, ADIT[:1])
+def clock_jumps(world, form):
+    from clock import Clock
+
+    clocks = [Clock(world.where / name) for name in ("edge-clock", "connector-clock")]
+    world.before["edge"], world.before["adit"] = (clock.command for clock in clocks)
+    edge, tunnel, origin, (connector,) = replicas(world, 1, flags=form.patience)
+    registered = connector.registrations()
+    with Load(edge.addr("http"), tunnel.hostname, timeout=30) as load:
+        settle(load)
+        for jump in ("+1h", "-1h", "+3d", "-2d", "+0"):
+            for chosen in (clocks[:1], clocks[1:], clocks):
+                for clock in chosen:
+                    clock.set(jump)
+                carry_on(load, Form(is_full=False))
+                need(clocks[0].is_told_by(edge.addr("http")), "the edge goes by another clock")
+        carry_on(load, form)
+        load.stop()
+    need(load.failed() == 0, f"of {load.requests} failed {load.failed()}: {load.failures()}")
+    need(connector.registrations() == registered and edge.links() == registered, "connections were lost")
+    return Row(load.requests, load.failed(), load.gap("GET"))
+
+
 # ---- endurance ----
 
 @scenario("connects and disconnects", "memory and descriptors of both ends stay flat", ADIT, ADIT[1:], estimate=600)

@@ -131,7 +131,7 @@ class Edge(Program):
         for what in ("tunnel", "http", "https", "local"):
             places += [f"--{what}", where.get(what) or f"{bind if what == 'tunnel' else '127.0.0.1'}:0"]
         (self.dir / "addresses.json").unlink(missing_ok=True)
-        super().__init__([world.build / "adit-edge", "serve", "--data-dir", self.dir, "--workers", world.workers, "--grace-period", "10s",
+        super().__init__([*world.before["edge"], world.build / "adit-edge", "serve", "--data-dir", self.dir, "--workers", world.workers, "--grace-period", "10s",
                           *places, *flags], world.where / f"{name}-{time.monotonic_ns()}.log", world.where)
         path = self.dir / "addresses.json"
         until(lambda: self.lives() and path.exists() and "edge is ready" in self.text(), "the edge is ready")
@@ -237,6 +237,7 @@ class World:
         self.build = build_dir()
         self.is_sanitized = "asan" in str(self.build) or "tsan" in str(self.build)
         self.programs, self.relays, self.serial = [], [], 0
+        self.before = {"edge": [], "adit": [], "cloudflared": []}  # by way of what each is started
 
     def __enter__(self):
         return self
@@ -277,7 +278,7 @@ class World:
         need(program, "there is no cloudflared ($CLOUDFLARED, PATH)")
         self.serial += 1
         more = ["--ha-connections", connections] if connections != 4 else []
-        c = self.keep(Connector([program, "tunnel", "--no-autoupdate", "--no-prechecks", "--protocol", transport, "--grace-period", grace, "--metrics",
+        c = self.keep(Connector([*self.before[kind], program, "tunnel", "--no-autoupdate", "--no-prechecks", "--protocol", transport, "--grace-period", grace, "--metrics",
                                  "127.0.0.1:0", *more,
                                *edges, "--cacert", edge.dir / "ca.pem", "run", "--url", url, "--token", tunnel.token],
                               self.where / f"connector-{self.serial}.log", self.where))
