@@ -1,6 +1,7 @@
 """What can go wrong, and what is promised then. Each scenario is a function of a world and a form; it returns a Row and raises Failure
 when a promise is not kept. The short form asks for the same with fewer rounds, and with generous times, as busy machines need them."""
 import dataclasses
+import os
 import random
 import resource
 import signal
@@ -13,6 +14,7 @@ from load import Load, Visitor
 from world import environment, need, until
 
 SCENARIOS = {}
+SOAK_SECONDS = int(os.environ.get("SOAK_SECONDS", "600"))
 
 
 @dataclasses.dataclass
@@ -421,6 +423,30 @@ def connects(world, form):
         done = churn(world, edge, tunnel, origin, total, flat)
         load.stop()
     return Row(load.requests, load.failed(), None, f"{done} connects; {flat.text()}")
+
+
+@scenario("soak", "load of every kind, hour after hour: nothing fails, memory and descriptors of both ends stay flat", ADIT, ADIT[:1], estimate=620)
+def soak(world, form):
+    """In rounds, between which nothing is under way, so that what is left can be counted."""
+    from endurance import Flat
+
+    edge, tunnel, origin, (connector,) = replicas(world, 1, flags=form.patience)
+    flat = Flat(world.is_sanitized, spare=8)
+    flat.watch("edge", edge)
+    flat.watch("connector", connector)
+    rounds, requests, longest = form.pick(3, 11), 0, 0.0
+    for i in range(rounds):
+        with Load(edge.addr("http"), tunnel.hostname, timeout=60) as load:
+            settle(load)
+            time.sleep(form.pick(0.5, SOAK_SECONDS / rounds))  # how long the load lasts is what is tested
+            load.stop()
+        need(load.failed() == 0, f"of {load.requests} failed {load.failed()}: {load.failures()}")
+        requests, longest = requests + load.requests, max(longest, load.gap("GET"))
+        until(lambda: edge.metrics()["adit_edge_exchanges"] == 0, "nothing is under way")
+        if i == 0:
+            flat.begin()
+    flat.check()
+    return Row(requests, 0, longest, flat.text())
 
 
 # ---- the origin ----
