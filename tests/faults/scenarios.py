@@ -150,22 +150,23 @@ def freeze_one_of_two(world, form):
 
 # ---- the edge ----
 
-@scenario("edge kill -9 and restart", "every connector is back within 3 s of the edge's return", EVERY, ADIT)
+@scenario("edge kill -9 and restart", "every connector is back within 3 s of the edge's return (cloudflared goes by its own back-off)", EVERY, ADIT, estimate=60)
 def edge_crash(world, form):
     edge, tunnel, origin, _ = replicas(world, form.pick(2, 8))
+    is_ours = world.connector_kind == "adit"
     links, times, load = edge.links(), [], None
     requests = failures = 0
     longest = 0.0
-    for _ in range(form.pick(1, 5)):
+    for _ in range(form.pick(1, 5) if is_ours else 1):
         with Load(edge.addr("http"), tunnel.hostname, timeout=30) as load:
             settle(load)
             edge.kill()
             edge = world.edge(data_dir=edge.dir, addresses=edge.addresses)
-            times.append(edge.wait_links(links) - edge.ready_at)
+            times.append(edge.wait_links(links, 60 if is_ours else 300) - edge.ready_at)
             carry_on(load, form)
             load.stop()
         requests, failures, longest = requests + load.requests, failures + load.failed(), max(longest, load.gap("GET"))
-    need(max(times) <= form.pick(40, 3), "back after " + ", ".join(f"{t:.2f}" for t in times) + " s")
+    need(not is_ours or max(times) <= form.pick(40, 3), "back after " + ", ".join(f"{t:.2f}" for t in times) + " s")
     return Row(requests, failures, longest, f"back after at most {max(times):.2f} s, {links} links")
 
 
