@@ -142,10 +142,12 @@ int account_call(struct cli *c, const struct account *a, const char *what, const
     if (body != NULL)
         json_write(&text, body);
     int r = text.err;
+    if (r == 0 && c->o.cacert[0] != 0 && c->ca_pem.n == 0)
+        r = cli_read_file(c, c->o.cacert, false, &c->ca_pem);
     if (r == 0)
         r = http_call(method, slice_str(url), a->cert.token,
-                      body != NULL ? strb_slice(&text) : (struct slice){ 0 }, API_TIMEOUT,
-                      &c->arena, &answer, &c->fault);
+                      body != NULL ? strb_slice(&text) : (struct slice){ 0 }, c->ca_pem,
+                      API_TIMEOUT, &c->arena, &answer, &c->fault);
     strb_done(&text);
     if (r < 0)
         return r;

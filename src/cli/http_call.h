@@ -1,5 +1,6 @@
 #pragma once
-/* One HTTP request of the command line, start to end, on a loop of its own. Blocks. */
+/* One HTTP request of the command line to the edge's API, start to end, on a loop of its own:
+ * straight or through the proxy that the environment names. Blocks. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -10,7 +11,8 @@ struct http_answer {
 };
 
 /* `url`: http or https, host, port, path, query. `bearer`: for Authorization, empty = none. `body`
- * is JSON, .p NULL = none. The fault says what could not be reached and why. */
+ * is JSON, .p NULL = none. `ca_pem`: trusted beside the system's roots, of the API and of a proxy
+ * over TLS; or empty. The fault says what could not be reached and why. */
 int http_call(const char *method, struct slice url, struct slice bearer, struct slice body,
-              nsec timeout, struct arena *arena, struct http_answer *ret, struct fault *fault)
-    __attribute__((warn_unused_result));
+              struct slice ca_pem, nsec timeout, struct arena *arena, struct http_answer *ret,
+              struct fault *fault) __attribute__((warn_unused_result));

@@ -84,8 +84,8 @@ static int ask_quick(struct cli *c, const char *service, bool is_guessed, struct
     while (base.n > 0 && base.p[base.n - 1] == '/')
         base.n--;
     struct slice url = slice_str(arena_fmt(&c->arena, "%.*s/tunnel", SLICE_FMT(base)));
-    int r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), QUICK_TIMEOUT, &c->arena,
-                      &answer, &c->fault);
+    int r = http_call("POST", url, (struct slice){ 0 }, SLICE(""), c->ca_pem, QUICK_TIMEOUT,
+                      &c->arena, &answer, &c->fault);
     if (r == ERR_REFUSED && is_guessed)
         return no_edge(c);
     if (r < 0)

@@ -9,9 +9,9 @@
 
 static int fail(struct edge_dial *d, int err, const char *why)
 {
-    if (d->proxy != NULL)
-        (void)snprintf(d->text, sizeof d->text, "the proxy %.*s: %s", SLICE_FMT(d->proxy->text),
-                       why);
+    if (d->goal.proxy != NULL)
+        (void)snprintf(d->text, sizeof d->text, "the proxy %.*s: %s",
+                       SLICE_FMT(d->goal.proxy->text), why);
     else
         (void)snprintf(d->text, sizeof d->text, "TCP: %s", why);
     return err;
@@ -24,21 +24,22 @@ static void dial_addrs(struct edge_dial *d, const struct addr *addrs, size_t cou
     d->step = DIAL_TCP;
 }
 
-int edge_dial_start(struct edge_dial *d, struct loop *loop, const struct addr *edge,
-                    const struct origin_proxy *proxy, struct tls_creds *proxy_tls,
+int edge_dial_start(struct edge_dial *d, struct loop *loop, const struct edge_goal *goal,
                     struct task *task)
 {
-    *d = (struct edge_dial){ .loop = loop, .task = task, .edge = *edge, .proxy = proxy };
+    const struct origin_proxy *proxy = goal->proxy;
+    *d = (struct edge_dial){ .loop = loop, .task = task, .goal = *goal };
     buf_init(&d->in, loop_chunks(loop), PROXY_ANSWER_BYTES_MAX);
-    if (proxy == NULL) {
-        dial_addrs(d, edge, 1);
+    if (proxy != NULL && proxy->scheme == PROXY_OTHER)
+        return fail(d, ERR_UNSUPPORTED, "http, https or socks5 with a host is wanted");
+    if (proxy != NULL && proxy->scheme == PROXY_HTTPS)
+        d->proxy_tls = tls_creds_ref(goal->proxy_tls);
+    if (proxy == NULL && goal->address.size > 0) {
+        dial_addrs(d, &goal->address, 1);
         return 0;
     }
-    if (proxy->scheme == PROXY_OTHER)
-        return fail(d, ERR_UNSUPPORTED, "http, https or socks5 with a host is wanted");
-    if (proxy->scheme == PROXY_HTTPS)
-        d->proxy_tls = tls_creds_ref(proxy_tls);
-    int r = resolve_start(loop, proxy->host, proxy->port, task, &d->resolve);
+    int r = resolve_start(loop, proxy != NULL ? proxy->host : goal->host,
+                          proxy != NULL ? proxy->port : goal->port, task, &d->resolve);
     return r < 0 ? fail(d, r, err_text(r)) : 0;
 }
 
@@ -70,7 +71,7 @@ static int step_proxy_tls(struct edge_dial *d)
     struct buf none;
     struct stream *tls;
     if (d->proxy_tls != NULL) {
-        int r = tls_connect(d->loop, d->proxy_tls, d->proxy->host, d->under, d->task, &tls);
+        int r = tls_connect(d->loop, d->proxy_tls, d->goal.proxy->host, d->under, d->task, &tls);
         if (r < 0)
             return fail(d, r, err_text(r));
         d->under = tls;
@@ -92,19 +93,18 @@ static int step_proxy_tls(struct edge_dial *d)
 static int ask(struct edge_dial *d)
 {
     struct chunk_pool *chunks = loop_chunks(d->loop);
-    char ip[ADDR_TEXT_BYTES];
+    const struct edge_goal *g = &d->goal;
     d->has_asked = true;
-    if (d->proxy->scheme == PROXY_SOCKS5)
-        return socks_ask_begin(&d->socks, d->under, chunks, d->proxy, &d->edge);
-    return proxy_tunnel_ask(d->under, chunks, d->proxy, slice_str(addr_ip_text(&d->edge, ip)),
-                            addr_port(&d->edge));
+    if (g->proxy->scheme == PROXY_SOCKS5)
+        return socks_ask_begin(&d->socks, d->under, chunks, g->proxy, g->host, g->port);
+    return proxy_tunnel_ask(d->under, chunks, g->proxy, g->host, g->port);
 }
 
 static int hear(struct edge_dial *d)
 {
     unsigned status = 0;
     char text[64];
-    if (d->proxy->scheme == PROXY_SOCKS5) {
+    if (d->goal.proxy->scheme == PROXY_SOCKS5) {
         int r = socks_ask_run(&d->socks, d->under, loop_chunks(d->loop), &d->in);
         return r == ERR_DENIED ? fail(d, r, d->socks.text) : r;
     }
@@ -135,7 +135,9 @@ int edge_dial_run(struct edge_dial *d, struct stream **ret)
         [DIAL_ASK] = step_ask,
     };
     for (;;) {
-        bool is_through = d->step == DIAL_ASK && d->proxy == NULL;
+        bool is_asked = d->goal.proxy != NULL &&
+                        (!d->goal.is_forwarded || d->goal.proxy->scheme == PROXY_SOCKS5);
+        bool is_through = d->step == DIAL_ASK && !is_asked;
         enum edge_dial_step step = d->step;
         int r = is_through ? 0 : STEPS[step](d);
         if (r < 0)

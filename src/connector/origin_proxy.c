@@ -176,12 +176,23 @@ int origin_proxies_from_environment(struct origin_proxies **ret)
                               of_environment("NO_PROXY", "no_proxy"), ret);
 }
 
+static const char *of_environment_or_all(const char *name, const char *small)
+{
+    const char *proxy = of_environment(name, small);
+    return proxy != NULL && proxy[0] != 0 ? proxy : of_environment("ALL_PROXY", "all_proxy");
+}
+
 int edge_proxies_from_environment(struct origin_proxies **ret)
 {
-    const char *proxy = of_environment("HTTPS_PROXY", "https_proxy");
-    if (proxy == NULL || proxy[0] == 0)
-        proxy = of_environment("ALL_PROXY", "all_proxy");
-    return origin_proxies_new(NULL, proxy, of_environment("NO_PROXY", "no_proxy"), ret);
+    return origin_proxies_new(NULL, of_environment_or_all("HTTPS_PROXY", "https_proxy"),
+                              of_environment("NO_PROXY", "no_proxy"), ret);
+}
+
+int api_proxies_from_environment(struct origin_proxies **ret)
+{
+    return origin_proxies_new(of_environment_or_all("HTTP_PROXY", "http_proxy"),
+                              of_environment_or_all("HTTPS_PROXY", "https_proxy"),
+                              of_environment("NO_PROXY", "no_proxy"), ret);
 }
 
 bool edge_proxies_need_tls(const struct origin_proxies *p)

@@ -1,7 +1,8 @@
 #pragma once
 /* The proxies of the connector's environment. Origins are asked through HTTP_PROXY for http,
- * HTTPS_PROXY for https; the edge is reached through HTTPS_PROXY or else ALL_PROXY, over HTTP/2;
- * NO_PROXY is what is asked directly; all also in small letters. As the reference has it, localhost
+ * HTTPS_PROXY for https; the edge is reached through HTTPS_PROXY or else ALL_PROXY, over HTTP/2,
+ * and its API likewise, over http through HTTP_PROXY or else ALL_PROXY; NO_PROXY is what is asked
+ * directly; all also in small letters. As the reference has it, localhost
  * and loopback addresses are always asked directly, and so are unix sockets and streams of bytes.
  * Immutable once made. Any thread. */
 #include "base/arena.h"
@@ -28,7 +29,9 @@ int origin_proxies_from_environment(struct origin_proxies **ret)
     __attribute__((warn_unused_result));
 /* That through which the edge is reached: give them `true`. */
 int edge_proxies_from_environment(struct origin_proxies **ret) __attribute__((warn_unused_result));
-/* Whether it is one over TLS, whose certificate must be verified. */
+/* Those through which its API is called: over http, and over https. */
+int api_proxies_from_environment(struct origin_proxies **ret) __attribute__((warn_unused_result));
+/* Whether the one for https is a proxy over TLS, whose certificate must be verified. */
 bool edge_proxies_need_tls(const struct origin_proxies *p);
 void origin_proxies_free(struct origin_proxies *p); /* NULL is accepted */
 /* The proxy for an origin; NULL: it is asked directly. One that is not usable must not be passed

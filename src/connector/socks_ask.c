@@ -32,10 +32,10 @@ static bool has_password(const struct origin_proxy *p)
 }
 
 int socks_ask_begin(struct socks_ask *a, struct stream *s, struct chunk_pool *chunks,
-                    const struct origin_proxy *proxy, const struct addr *to)
+                    const struct origin_proxy *proxy, struct slice host, uint16_t port)
 {
     const uint8_t greeting[] = { VERSION, has_password(proxy) ? 2 : 1, NO_PASSWORD, PASSWORD };
-    *a = (struct socks_ask){ .proxy = proxy, .to = *to };
+    *a = (struct socks_ask){ .proxy = proxy, .host = host, .port = port };
     return say(s, chunks, greeting, has_password(proxy) ? 4 : 3);
 }
 
@@ -58,18 +58,26 @@ static int say_password(const struct socks_ask *a, struct stream *s, struct chun
 
 static int say_connect(const struct socks_ask *a, struct stream *s, struct chunk_pool *chunks)
 {
-    uint8_t bytes[CONNECT_HEAD + 16 + 2] = { VERSION, 1, 0, IPV4 };
+    uint8_t bytes[ASK_BYTES] = { VERSION, 1, 0, IPV4 };
     size_t n = CONNECT_HEAD;
-    if (a->to.sa.ss_family == AF_INET6) {
+    struct addr to;
+    if (addr_parse_ip(a->host, a->port, &to) < 0) {
+        if (a->host.n == 0 || a->host.n > UINT8_MAX)
+            return ERR_LIMIT;
+        bytes[3] = NAME;
+        bytes[n++] = (uint8_t)a->host.n;
+        memcpy(bytes + n, a->host.p, a->host.n);
+        n += a->host.n;
+    } else if (to.sa.ss_family == AF_INET6) {
         bytes[3] = IPV6;
-        memcpy(bytes + n, &((const struct sockaddr_in6 *)(const void *)&a->to.sa)->sin6_addr, 16);
+        memcpy(bytes + n, &((const struct sockaddr_in6 *)(const void *)&to.sa)->sin6_addr, 16);
         n += 16;
     } else {
-        memcpy(bytes + n, &((const struct sockaddr_in *)(const void *)&a->to.sa)->sin_addr, 4);
+        memcpy(bytes + n, &((const struct sockaddr_in *)(const void *)&to.sa)->sin_addr, 4);
         n += 4;
     }
-    bytes[n++] = (uint8_t)(addr_port(&a->to) >> 8);
-    bytes[n++] = (uint8_t)addr_port(&a->to);
+    bytes[n++] = (uint8_t)(a->port >> 8);
+    bytes[n++] = (uint8_t)a->port;
     return say(s, chunks, bytes, n);
 }
 

@@ -25,7 +25,8 @@ struct transport_h2 {
     struct deadline deadline;
     enum step step;
     struct edge_dial dial;
-    struct stream *under; /* TCP, then TLS */
+    char ip[ADDR_TEXT_BYTES]; /* that is dialled */
+    struct stream *under;     /* TCP, then TLS */
     struct tls_creds *tls;
     struct h2_conn *h2;
     struct h2_stream *control;
@@ -318,9 +319,6 @@ static const struct transport_ops H2 = {
 
 int transport_dial_h2(const struct transport_dial *d, struct transport **ret)
 {
-    char ip[ADDR_TEXT_BYTES];
-    const struct origin_proxy *proxy = origin_proxy_for(
-        d->proxies, true, slice_str(addr_ip_text(&d->edge, ip)), addr_port(&d->edge));
     struct transport_h2 *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ERR_NOMEM;
@@ -330,7 +328,12 @@ int transport_dial_h2(const struct transport_dial *d, struct transport **ret)
     t->tls = tls_creds_ref(d->tls);
     task_init(&t->task, d->loop, run);
     deadline_set(&t->deadline, &t->task, loop_now_fresh(d->loop) + DIAL_NSEC);
-    int r = edge_dial_start(&t->dial, d->loop, &d->edge, proxy, d->proxy_tls, &t->task);
+    struct edge_goal goal = { .host = slice_str(addr_ip_text(&d->edge, t->ip)),
+                              .port = addr_port(&d->edge),
+                              .address = d->edge,
+                              .proxy_tls = d->proxy_tls };
+    goal.proxy = origin_proxy_for(d->proxies, true, goal.host, goal.port);
+    int r = edge_dial_start(&t->dial, d->loop, &goal, &t->task);
     if (r < 0)
         fail(t, r, NULL, t->dial.text);
     task_wake(&t->task);

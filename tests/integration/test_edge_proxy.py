@@ -1,114 +1,11 @@
-"""The way to the edge through real proxies (tinyproxy, Dante), in a network namespace where the edge has an address that is not loopback's."""
-import os
-import re
-import shutil
-import subprocess
-
+"""The way to the edge and to its API through real proxies (tinyproxy, Dante, microsocks, and stunnel for TLS), in a network of its own."""
 import pytest
 
-from conftest import BUILD, Program, until
+from conftest import until
+from inside import (EDGE, PORTS, Commands, connect, dante, edge, inside, microsocks, needs, serves, start_edge, stunnel,  # noqa: F401
+                    tinyproxy)
 
-EDGE = "10.77.0.1"
-PORTS = dict(tunnel=7844, http=8080, local=7845, proxy=3128, socks=1080, origin=9000)
-
-needs = pytest.mark.skipif(os.geteuid() != 0 or not all(map(shutil.which, ("tinyproxy", "danted", "nsenter", "unshare", "ip"))),
-                           reason="needs root, tinyproxy, Dante and network namespaces")
 pytestmark = needs
-
-
-class Inside:
-    """A network namespace, and programs in it."""
-
-    def __init__(self, where):
-        self.where = where
-        self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-        self.programs = []
-        until(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "a namespace")
-        self.run("ip", "link", "set", "lo", "up")
-        self.run("ip", "address", "add", f"{EDGE}/32", "dev", "lo")
-
-    def enter(self, *command):
-        return ["nsenter", "-t", str(self.holder.pid), "-n", *map(str, command)]
-
-    def run(self, *command, **more):
-        return subprocess.run(self.enter(*command), check=True, capture_output=True, text=True, **more).stdout
-
-    def start(self, name, *command, **more):
-        program = Program(self.enter(*command), self.where / f"{name}.log", **more)
-        self.programs.append(program)
-        return program
-
-    def listens(self, port):
-        until(lambda: f":{port} " in self.run("ss", "-Htln"), f"somebody listens on {port}")
-
-    def end(self):
-        for program in reversed(self.programs):
-            program.stop()
-        self.holder.kill()
-        self.holder.wait()
-
-
-@pytest.fixture
-def inside(tmp_path):
-    space = Inside(tmp_path)
-    yield space
-    space.end()
-    for program in space.programs:
-        assert "Sanitizer" not in program.text() and "runtime error" not in program.text(), program.text()[-4000:]
-
-
-@pytest.fixture
-def edge(inside, tmp_path):
-    inside.start("origin", "python3", "-m", "http.server", PORTS["origin"], "--bind", "127.0.0.1", cwd=tmp_path)
-    program = inside.start("edge", BUILD / "adit-edge", "serve", "--data-dir", tmp_path / "edge", "--tunnel", f"{EDGE}:{PORTS['tunnel']}", "--http",
-                           f"127.0.0.1:{PORTS['http']}", "--https", "127.0.0.1:8443", "--local", f"127.0.0.1:{PORTS['local']}")
-    program.wait_for("edge is ready")
-    inside.listens(PORTS["origin"])
-    return program
-
-
-def connect(inside, environment, name="connector", *more):
-    clean = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    command = [BUILD / "adit", "tunnel", "--edge", f"{EDGE}:{PORTS['tunnel']}", "--cacert", inside.where / "edge/ca.pem", "--quick-service",
-               f"http://127.0.0.1:{PORTS['local']}", "--metrics", "127.0.0.1:0", "--protocol", "http2", "--url", f"http://127.0.0.1:{PORTS['origin']}", *more]
-    listed = [f"{key}={value}" for key, value in environment.items()]
-    return inside.start(name, "env", "-i", *(f"{key}={value}" for key, value in clean.items()), *listed, "ASAN_OPTIONS=detect_leaks=1:exitcode=99", *command)
-
-
-def serves(inside, connector):
-    until(lambda: connector.text().count("Registered tunnel connection") == 4, "four connections")
-    host = re.search(r"[a-z]+-[a-z]+-[a-z]+\.localhost", connector.text()).group(0)
-    answer = inside.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}", f"http://127.0.0.1:{PORTS['http']}/")
-    assert answer == "200"
-
-
-def tinyproxy(inside, more=""):
-    config = inside.where / "tinyproxy.conf"
-    config.write_text(f"Port {PORTS['proxy']}\nListen 127.0.0.1\nTimeout 600\nMaxClients 50\nLogLevel Connect\n{more}\n")
-    program = inside.start("tinyproxy", "tinyproxy", "-d", "-c", config)
-    inside.listens(PORTS["proxy"])
-    return program
-
-
-def dante(inside):
-    config = inside.where / "sockd.conf"
-    config.write_text(f"""logoutput: stderr
-internal: 127.0.0.1 port = {PORTS['socks']}
-external: lo
-socksmethod: none
-clientmethod: none
-user.privileged: root
-user.unprivileged: nobody
-client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
-socks pass {{
-    from: 0.0.0.0/0 to: 0.0.0.0/0
-    protocol: tcp
-    log: connect
-}}
-""")
-    program = inside.start("dante", "danted", "-f", config)
-    inside.listens(PORTS["socks"])
-    return program
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
@@ -145,3 +42,102 @@ def test_a_proxy_that_is_not_there_is_named(inside, edge):
     connector.wait_for("the proxy http://127.0.0.1:1: connection refused")
     other = connect(inside, {"HTTPS_PROXY": "ftp://127.0.0.1:1"}, "other")
     other.wait_for("http, https or socks5 with a host is wanted")
+
+
+def test_a_proxy_over_tls_leads_to_the_edge(inside, edge):
+    proxy = tinyproxy(inside)
+    cert = stunnel(inside, "tls", f"127.0.0.1:{PORTS['tls_proxy']}", f"127.0.0.1:{PORTS['proxy']}")
+    both = inside.where / "both.pem"
+    both.write_text((inside.where / "edge/ca.pem").read_text() + cert.read_text())
+    url = f"https://127.0.0.1:{PORTS['tls_proxy']}"
+    stranger = connect(inside, {"HTTPS_PROXY": url}, "stranger")
+    stranger.wait_for(f"the proxy {url}: ")
+    until(lambda: "certificate" in stranger.text(), "what is wrong with it is told")
+    assert f"CONNECT {EDGE}" not in proxy.text()
+    serves(inside, connect(inside, {"HTTPS_PROXY": url}, "connector", "--cacert", both))
+    assert proxy.text().count(f"CONNECT {EDGE}:{PORTS['tunnel']}") == 4
+
+
+def test_a_socks_proxy_may_want_a_password(inside, edge):
+    proxy = microsocks(inside, "joe", "s3cret")
+    for name, login, why in (("nobody", "", "it wants another kind of credentials"), ("wrong", "joe:guess@", "it refuses the name or the password")):
+        refused = connect(inside, {"ALL_PROXY": f"socks5://{login}127.0.0.1:{PORTS['socks']}"}, name)
+        refused.wait_for(why)
+    assert EDGE not in proxy.text()
+    connector = connect(inside, {"ALL_PROXY": f"socks5://joe:%733cret@127.0.0.1:{PORTS['socks']}"})
+    serves(inside, connector)
+    assert proxy.text().count(f"connected to {EDGE}:{PORTS['tunnel']}") == 4
+    assert "s3cret" not in connector.text()
+
+
+# ---- calls of the API ----
+
+@pytest.fixture
+def api(inside):
+    """Commands that call an edge's API by http, and by https through stunnel."""
+    start_edge(inside, local=f"{EDGE}:{PORTS['local']}")
+    commands = Commands(inside, f"http://{EDGE}:{PORTS['local']}")
+    commands.ca = stunnel(inside, "api", f"{EDGE}:{PORTS['tls_api']}", f"{EDGE}:{PORTS['local']}")
+    commands.https = f"https://{EDGE}:{PORTS['tls_api']}"
+    return commands
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+def test_the_api_is_called_through_an_http_proxy(inside, api, name):
+    proxy = tinyproxy(inside, "BasicAuth joe s3cret")
+    made = api({name: f"http://joe:s3cret@127.0.0.1:{PORTS['proxy']}"}, "create", "one")
+    assert made.returncode == 0 and "Created tunnel one" in made.stdout, made.stderr
+    assert f"POST http://{EDGE}:{PORTS['local']}/client/v4/accounts/" in proxy.text() and f"CONNECT {EDGE}" not in proxy.text()
+    refused = api({name: f"http://127.0.0.1:{PORTS['proxy']}"}, "list")
+    assert refused.returncode == 1 and "407" in refused.stderr
+
+
+def test_the_api_is_called_over_tls_through_a_tunnel_of_a_proxy_over_tls(inside, api):
+    proxy = tinyproxy(inside)
+    cert = stunnel(inside, "tls", f"127.0.0.1:{PORTS['tls_proxy']}", f"127.0.0.1:{PORTS['proxy']}")
+    both = inside.where / "both.pem"
+    both.write_text(api.ca.read_text() + cert.read_text())
+    api.url = api.https
+    environment = {"HTTPS_PROXY": f"https://127.0.0.1:{PORTS['tls_proxy']}", "HTTP_PROXY": "http://127.0.0.1:1"}
+    stranger = api(environment, "list", before=("--cacert", api.ca))
+    assert stranger.returncode == 1 and "the proxy https://127.0.0.1" in stranger.stderr and "certificate" in stranger.stderr
+    assert EDGE not in proxy.text()
+    listed = api(environment, "list", before=("--cacert", both))
+    assert listed.returncode == 0, listed.stderr
+    assert f"CONNECT {EDGE}:{PORTS['tls_api']}" in proxy.text()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_api_is_called_through_a_socks_proxy_with_a_password(inside, api, scheme):
+    proxy = microsocks(inside, "joe", "s3cret")
+    api.url = api.https if scheme == "https" else api.url
+    listed = api({"ALL_PROXY": f"socks5://joe:s3cret@127.0.0.1:{PORTS['socks']}"}, "list", before=("--cacert", api.ca))
+    assert listed.returncode == 0, listed.stderr
+    assert f"connected to {EDGE}:" in proxy.text()
+    refused = api({"ALL_PROXY": f"socks5://joe:guess@127.0.0.1:{PORTS['socks']}"}, "list", before=("--cacert", api.ca))
+    assert refused.returncode == 1 and "it refuses the name or the password" in refused.stderr and "guess" not in refused.stderr
+
+
+def test_a_proxy_looks_up_the_name_of_the_api_itself(inside, api):
+    """No name server answers inside: only the proxy, by its hosts file, could know the name, and it says that it does not."""
+    proxy = microsocks(inside, "joe", "s3cret")
+    api.url = f"http://api.test:{PORTS['local']}"
+    asked = api({"ALL_PROXY": f"socks5://joe:s3cret@127.0.0.1:{PORTS['socks']}"}, "list")
+    assert asked.returncode == 1 and "api.test" in asked.stderr and f"the proxy socks5://127.0.0.1:{PORTS['socks']}: it " in asked.stderr
+    assert proxy is not None
+
+
+def test_the_api_is_called_straight_where_no_proxy_says_so(inside, api):
+    listed = api({"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": EDGE}, "list")
+    assert listed.returncode == 0, listed.stderr
+    missing = api({"HTTP_PROXY": "http://127.0.0.1:1"}, "list")
+    assert missing.returncode == 1 and "the proxy http://127.0.0.1:1: connection refused" in missing.stderr
+
+
+def test_a_quick_tunnel_is_asked_for_through_a_proxy(inside, api):
+    proxy = tinyproxy(inside)
+    proxies = {"HTTP_PROXY": f"http://127.0.0.1:{PORTS['proxy']}", "HTTPS_PROXY": f"http://127.0.0.1:{PORTS['proxy']}"}
+    connector = connect(inside, proxies, "connector", "--quick-service", f"http://{EDGE}:{PORTS['local']}")
+    until(lambda: connector.text().count("Registered tunnel connection") == 4, "four connections")
+    assert f"POST http://{EDGE}:{PORTS['local']}/tunnel" in proxy.text()
+    assert proxy.text().count(f"CONNECT {EDGE}:{PORTS['tunnel']}") == 4
