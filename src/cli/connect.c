@@ -11,10 +11,10 @@
 #include "base/log.h"
 #include "base/pages.h"
 #include "cli/cli.h"
+#include "cli/edges.h"
 #include "cli/local_http.h"
 #include "cli/reload.h"
 #include "codec/http1_names.h"
-#include "codec/uri.h"
 #include "connector/connector.h"
 #include "connector/local_config.h"
 #include "connector/origin_proxy.h"
@@ -22,10 +22,7 @@
 #include "crypto/random.h"
 #include "http/fields.h"
 #include "model/balance.h"
-#include "net/resolve.h"
 
-#define EDGE_PORT                     7844
-#define RESOLVE_NSEC                  (15 * NSEC_PER_SEC)
 #define TAGS_MAX                      32
 #define LOCAL_CONFIGURATION_BYTES_MAX (512 * 1024) /* half of what a message may be */
 
@@ -45,91 +42,6 @@ struct run {
     unsigned ready;                 /* connections, when it was looked last */
     struct origin_proxies *proxies; /* on the way to the edge */
 };
-
-/* ---- the edge's addresses ---- */
-
-struct lookup {
-    struct task task;
-    struct deadline deadline;
-    bool is_over;
-};
-
-static void lookup_run(struct task *t)
-{
-    container_of(t, struct lookup, task)->is_over = true;
-}
-
-static int add_edge(struct run *r, struct slice text)
-{
-    struct host_port hp;
-    struct resolve *resolve = NULL;
-    struct lookup l = { 0 };
-    struct addr found[RESOLVE_ADDRS_MAX];
-    size_t count = 0;
-    if (host_port_parse(text, &hp) < 0)
-        return fault_set(&r->cli->fault, ERR_INVALID, "--edge %.*s: host:port is wanted",
-                         SLICE_FMT(text));
-    task_init(&l.task, r->loop, lookup_run);
-    deadline_set(&l.deadline, &l.task, loop_now_fresh(r->loop) + RESOLVE_NSEC);
-    int e = resolve_start(r->loop, hp.host, hp.has_port ? hp.port : EDGE_PORT, &l.task, &resolve);
-    while (e == 0 && (e = resolve_result(resolve, found, RESOLVE_ADDRS_MAX, &count)) == ERR_AGAIN &&
-           !l.is_over) {
-        loop_turn(r->loop, -1);
-        e = 0;
-    }
-    if (e == ERR_AGAIN || (e == 0 && count == 0))
-        e = resolve_result(resolve, found, RESOLVE_ADDRS_MAX, &count);
-    deadline_clear(&l.deadline);
-    task_done(&l.task);
-    resolve_free(resolve);
-    if (e < 0) {
-        log_warn("an edge's name could not be resolved", LSLICE("edge", text), LERR(e));
-        return 0;
-    }
-    struct addr literal;
-    bool is_name = addr_parse_ip(hp.host, 0, &literal) < 0;
-    size_t before = r->conf.edges.count;
-    edge_list_add(&r->conf.edges, hp.host, hp.has_port ? hp.port : EDGE_PORT, found, count,
-                  is_name);
-    if (r->conf.edges.count == before)
-        log_warn("an edge has no address of the IP version that is wanted", LSLICE("edge", text),
-                 LSTR("version", r->cli->o.edge_ip));
-    return 0;
-}
-
-static int take_edges(struct run *r, const struct credential *cred)
-{
-    struct cli *c = r->cli;
-    struct local_edge local;
-    int e = 0;
-    if (strcmp(c->o.edge_ip, "auto") != 0 && strcmp(c->o.edge_ip, "4") != 0 &&
-        strcmp(c->o.edge_ip, "6") != 0)
-        return fault_set(&c->fault, ERR_INVALID, "--edge-ip-version %s: auto, 4 or 6 is wanted",
-                         c->o.edge_ip);
-    r->conf.edges.family = c->o.edge_ip[0] == '4'   ? AF_INET
-                           : c->o.edge_ip[0] == '6' ? AF_INET6
-                                                    : AF_UNSPEC;
-    for (size_t i = 0; i < c->o.edge.count && e == 0; i++)
-        e = add_edge(r, slice_str(c->o.edge.items[i]));
-    for (size_t i = 0; c->o.edge.count == 0 && i < cred->edge_count && e == 0; i++)
-        e = add_edge(r, cred->edges[i]);
-    if (e == 0 && c->o.edge.count == 0 && cred->edge_count == 0 && cli_local_edge(c, &local) == 0)
-        e = add_edge(r, local.tunnel);
-    if (e < 0)
-        return e;
-    struct edge_list *l = &r->conf.edges;
-    if (l->count == 0)
-        return fault_set(
-            &c->fault, ERR_NOTFOUND,
-            "there is no edge to connect to: none runs on this machine (looked in ./var and "
-            "/var/lib/adit); name one with --edge HOST:7844 and --cacert ca.pem, or use a "
-            "token of adit tunnel token");
-    /* One edge is dialled as often as connections are wanted. */
-    size_t known = l->count;
-    for (size_t i = 0; l->count < r->conf.connections; i++)
-        l->addrs[l->count++] = l->addrs[i % known];
-    return 0;
-}
 
 /* Both transports trust the same: the token's pin, or a CA, or the system. */
 static int take_trust(struct run *r, const struct credential *cred)
@@ -417,7 +329,7 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e == 0)
         e = confine_bound(&c->confine, &c->fault);
     if (e == 0)
-        e = take_edges(r, cred);
+        e = edges_find(c, r->loop, cred, r->conf.connections, &r->conf.edges);
     if (e < 0)
         return e;
     r->conf.ingress = ingress;

@@ -7,9 +7,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "connector/control_client.h"
+#include "connector/edge_lookup.h"
 #include "connector/leaver.h"
 #include "connector/reconnect.h"
-#include "net/resolve.h"
 #include "net/udp.h"
 
 #define REGISTER_NSEC (5 * NSEC_PER_SEC) /* of one call (docs/protocol.md §7) */
@@ -60,8 +60,8 @@ struct connection {
     int err;           /* of the last failure */
     char why[256];
     bool was_open; /* the last dial succeeded */
-    bool has_dialled;
-    struct resolve *resolve; /* of the edge's name, before a dial */
+    bool has_dialled, is_looking_up;
+    struct edge_lookup *lookup; /* of the edge's name, before a dial */
     bool is_drain_asked, is_unregistering, is_lingering;
     bool is_report_due;
     char *told; /* the local configuration, when it is ours */
@@ -167,8 +167,9 @@ static void unwind(struct connection *c)
     for (unsigned call = 0; call < CALLS; call++)
         call_ends(c, call, true);
     deadline_clear(&c->deadline);
-    resolve_free(c->resolve);
-    c->resolve = NULL;
+    edge_lookup_free(c->lookup);
+    c->lookup = NULL;
+    c->is_looking_up = false;
     control_client_done(&c->control);
     c->control = (struct control_client){ 0 };
     deadline_clear(&c->probe_at);
@@ -202,16 +203,19 @@ static void dial_address(struct connection *c)
     race_start(&c->race, &d, c->conf.protocol, c->losses >= LOSSES_MAX, c->conf.serve->metrics);
 }
 
-/* An edge that was given by its name may have moved since. */
+/* An edge that was given by its name may have moved since, or was not found yet. */
 static void dial(struct connection *c)
 {
     const struct edge_name *name = edge_set_name(c->conf.edges, c->edge_at);
+    bool is_known = edge_of(c).size > 0;
     c->was_open = false;
-    if (name == NULL || !c->has_dialled ||
-        resolve_start(c->loop, slice_str(name->host), name->port, &c->task, &c->resolve) < 0) {
+    if (name == NULL || (is_known && !c->has_dialled)) {
         dial_address(c);
         return;
     }
+    if (edge_lookup_start(c->loop, name, &c->task, &c->lookup) < 0)
+        task_wake(&c->task); /* which goes on without it */
+    c->is_looking_up = true;
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + RESOLVE_NSEC);
 }
 
@@ -334,8 +338,8 @@ static void back_off(struct connection *c)
     deadline_set(&c->deadline, &c->task, now + wait);
     tell(c, c->why, wait);
     /* A refusal or a loss says nothing against the address; a dial that failed does (§2.3). */
-    if (!c->was_open)
-        c->edge_at = edge_set_rotate(c->conf.edges, c->edge_at);
+    c->edge_at = c->was_open ? edge_set_stay(c->conf.edges, c->edge_at, now)
+                             : edge_set_rotate(c->conf.edges, c->edge_at, now);
 }
 
 /* The edge knows that the old transport takes nothing new; what is under way there goes on. */
@@ -426,23 +430,34 @@ static void lose(struct connection *c, int err, const char *why)
 /* The edge's name: true when it is not waited for. */
 static bool check_name(struct connection *c)
 {
-    struct addr found[RESOLVE_ADDRS_MAX];
-    size_t count = 0;
-    if (c->resolve == NULL)
+    struct edge_found found;
+    char why[sizeof c->why];
+    if (!c->is_looking_up)
         return true;
-    int r = resolve_result(c->resolve, found, RESOLVE_ADDRS_MAX, &count);
+    int r = c->lookup != NULL ? edge_lookup_run(c->lookup, &found) : ERR_RESOLVE;
     if (r == ERR_AGAIN && !deadline_take(&c->deadline))
         return false;
+    r = r == ERR_AGAIN ? ERR_TIMEOUT : r;
     if (r == 0)
-        edge_set_refresh(c->conf.edges, c->edge_at, found, count);
-    else
-        log_debug("an edge's name cannot be resolved now", LU64("connection", c->conf.index),
-                  LERR(r));
+        edge_set_refresh(c->conf.edges, c->edge_at, &found);
     deadline_clear(&c->deadline);
-    resolve_free(c->resolve);
-    c->resolve = NULL;
-    dial_address(c);
-    return true;
+    edge_lookup_free(c->lookup);
+    c->lookup = NULL;
+    c->is_looking_up = false;
+    if (edge_of(c).size > 0) {
+        if (r < 0)
+            log_debug("an edge's name cannot be resolved now", LU64("connection", c->conf.index),
+                      LERR(r));
+        dial_address(c);
+        return true;
+    }
+    /* Nothing was ever known of it. */
+    const struct edge_name *name = edge_set_name(c->conf.edges, c->edge_at);
+    (void)snprintf(why, sizeof why, "no address is known of %s%.150s: %s",
+                   name->is_srv ? "the SRV name " : "", name->host,
+                   err_text(r < 0 ? r : ERR_NOTFOUND));
+    lose(c, ERR_RESOLVE, why);
+    return false;
 }
 
 static void check_dials(struct connection *c)

@@ -161,7 +161,9 @@ static void explain(struct connector *c, const struct connection_news *n, const 
 static void log_news(struct connector *c, const struct connection_news *n)
 {
     char edge[ADDR_TEXT_BYTES];
-    (void)addr_text(&n->edge, edge);
+    edge[0] = 0; /* not known yet */
+    if (n->edge.size > 0)
+        (void)addr_text(&n->edge, edge);
     if (n->state == CONNECTION_SERVING)
         log_info("Registered tunnel connection", LU64("connIndex", n->index), LSTR("edge", edge),
                  LSTR("location", n->text), LSTR("protocol", transport_name(n->transport)));

@@ -4,26 +4,55 @@
 
 #include "net/dial.h"
 
+#define FAILED_NSEC (60 * NSEC_PER_SEC) /* then an address is as good as any */
+
 static bool is_wanted(const struct edge_list *l, const struct addr *a)
 {
     return l->family == AF_UNSPEC || a->sa.ss_family == l->family;
 }
 
-void edge_list_add(struct edge_list *l, struct slice host, uint16_t port, struct addr *found,
-                   size_t count, bool is_name)
+static void append(struct edge_list *l, const struct addr *addr, unsigned name, bool is_spare)
 {
-    unsigned name = 0;
-    if (is_name && l->name_count < EDGE_NAMES_MAX && host.n <= HOSTNAME_BYTES_MAX) {
-        struct edge_name *n = &l->names[l->name_count++];
-        memcpy(n->host, host.p, host.n);
-        n->host[host.n] = 0;
-        n->port = port;
-        name = l->name_count;
+    if (l->count < EDGE_ADDRS_MAX)
+        l->addrs[l->count++] =
+            (struct edge_addr){ .addr = *addr, .name = name, .is_spare = is_spare };
+}
+
+void edge_list_add(struct edge_list *l, const struct edge_name *name,
+                   const struct edge_found *found)
+{
+    static const struct addr UNKNOWN;
+    unsigned number = 0;
+    if (l->name_count < EDGE_NAMES_MAX) {
+        l->names[l->name_count++] = *name;
+        number = l->name_count;
     }
-    dial_interleave(found, count);
-    for (size_t i = 0; i < count && l->count < EDGE_ADDRS_MAX; i++)
-        if (is_wanted(l, &found[i]))
-            l->addrs[l->count++] = (struct edge_addr){ .addr = found[i], .name = name };
+    if (found == NULL && number > 0)
+        append(l, &UNKNOWN, number, false);
+    for (size_t i = 0; found != NULL && i < found->count; i++)
+        if (is_wanted(l, &found->addrs[i]))
+            append(l, &found->addrs[i], number, i >= found->preferred);
+}
+
+void edge_list_add_addr(struct edge_list *l, const struct addr *addr, bool is_spare)
+{
+    if (is_wanted(l, addr))
+        append(l, addr, 0, is_spare);
+}
+
+void edge_list_fill(struct edge_list *l, size_t count)
+{
+    size_t known = l->count, there = 0;
+    for (size_t i = 0; i < known; i++)
+        there += !l->addrs[i].is_spare;
+    bool are_all_spare = there == 0;
+    for (size_t i = 0; known > 0 && there < count && l->count < EDGE_ADDRS_MAX; i++) {
+        const struct edge_addr from = l->addrs[i % known];
+        if (from.is_spare && !are_all_spare)
+            continue;
+        append(l, &from.addr, from.name, from.is_spare);
+        there++;
+    }
 }
 
 void edge_set_init(struct edge_set *s, const struct edge_list *list)
@@ -50,48 +79,65 @@ static void unlock(struct edge_set *s)
 
 /* ---- who uses what; under the lock ---- */
 
-static size_t take(struct edge_set *s, size_t from)
+/* Of the places from `from` on the first of those that are best, by what speaks against each. */
+static size_t best(const struct edge_set *s, size_t from, const struct addr *but, nsec now)
 {
+    size_t at = from % s->list.count;
+    unsigned least = UINT32_MAX;
     for (size_t i = 0; i < s->list.count; i++) {
-        size_t at = (from + i) % s->list.count;
-        if (s->users[at] == 0)
-            return at;
+        size_t place = (from + i) % s->list.count;
+        const struct edge_addr *e = &s->list.addrs[place];
+        if (but != NULL && addr_eq(&e->addr, but))
+            continue;
+        bool has_failed = s->failed_at[place] > 0 && now < s->failed_at[place] + FAILED_NSEC;
+        unsigned against = 4u * has_failed + 2u * e->is_spare + (s->users[place] > 0);
+        if (against < least) {
+            least = against;
+            at = place;
+        }
     }
-    return from % s->list.count;
+    return at;
 }
 
-static size_t other_than(const struct edge_set *s, size_t at)
+static size_t move(struct edge_set *s, size_t at, size_t to)
 {
-    size_t shared = at;
-    for (size_t i = 1; i < s->list.count; i++) {
-        size_t other = (at + i) % s->list.count;
-        if (addr_eq(&s->list.addrs[other].addr, &s->list.addrs[at].addr))
-            continue;
-        if (s->users[other] == 0)
-            return other;
-        if (shared == at)
-            shared = other;
-    }
-    return shared;
+    s->users[at]--;
+    s->users[to]++;
+    return to;
 }
 
 size_t edge_set_take(struct edge_set *s, size_t from)
 {
     lock(s);
-    size_t at = take(s, from);
+    size_t at = best(s, from, NULL, 0);
     s->users[at]++;
     unlock(s);
     return at;
 }
 
-size_t edge_set_rotate(struct edge_set *s, size_t at)
+size_t edge_set_rotate(struct edge_set *s, size_t at, nsec now)
 {
     lock(s);
-    size_t other = other_than(s, at);
-    s->users[at]--;
-    s->users[other]++;
+    struct addr failed = s->list.addrs[at].addr;
+    for (size_t i = 0; i < s->list.count; i++)
+        if (addr_eq(&s->list.addrs[i].addr, &failed))
+            s->failed_at[i] = now;
+    size_t to = best(s, at, &failed, now);
+    (void)move(s, at, to);
     unlock(s);
-    return other;
+    return to;
+}
+
+size_t edge_set_stay(struct edge_set *s, size_t at, nsec now)
+{
+    lock(s);
+    if (s->list.addrs[at].is_spare) {
+        size_t to = best(s, at, NULL, now);
+        if (!s->list.addrs[to].is_spare)
+            at = move(s, at, to);
+    }
+    unlock(s);
+    return at;
 }
 
 void edge_set_give(struct edge_set *s, size_t at)
@@ -133,36 +179,43 @@ static bool is_there(const struct edge_set *s, unsigned name, const struct addr 
     return false;
 }
 
-/* The first of those found that has no place yet; when each has one, they share in turn. */
+/* The first of those found that has no place yet; when each has one, the preferred ones share in
+ * turn. */
 static const struct addr *for_place(const struct edge_set *s, unsigned name, size_t at,
-                                    const struct addr *found, size_t count)
+                                    const struct edge_found *found)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!is_there(s, name, &found[i]))
-            return &found[i];
-    return &found[at % count];
+    for (size_t i = 0; i < found->count; i++)
+        if (!is_there(s, name, &found->addrs[i]))
+            return &found->addrs[i];
+    return &found->addrs[at % (found->preferred > 0 ? found->preferred : found->count)];
 }
 
-void edge_set_refresh(struct edge_set *s, size_t at, const struct addr *all, size_t all_count)
+void edge_set_refresh(struct edge_set *s, size_t at, const struct edge_found *all)
 {
-    struct addr found[EDGE_ADDRS_MAX];
-    size_t count = 0;
+    struct edge_found found = { 0 };
     lock(s);
-    for (size_t i = 0; i < all_count && count < EDGE_ADDRS_MAX; i++)
-        if (is_wanted(&s->list, &all[i]))
-            found[count++] = all[i];
-    if (count == 0) { /* what is known is better than nothing */
+    for (size_t i = 0; i < all->count; i++)
+        if (is_wanted(&s->list, &all->addrs[i])) {
+            found.preferred += i < all->preferred;
+            found.addrs[found.count++] = all->addrs[i];
+        }
+    if (found.count == 0) { /* what is known is better than nothing */
         unlock(s);
         return;
     }
     unsigned name = s->list.addrs[at].name;
     for (size_t i = 0; i < s->list.count; i++) {
         struct edge_addr *e = &s->list.addrs[i];
-        if (e->name == name && !is_among(&e->addr, found, count))
-            e->addr = *for_place(s, name, i, found, count);
+        if (e->name != name)
+            continue;
+        if (!is_among(&e->addr, found.addrs, found.count)) {
+            e->addr = *for_place(s, name, i, &found);
+            s->failed_at[i] = 0;
+        }
+        e->is_spare = !is_among(&e->addr, found.addrs, found.preferred);
     }
-    for (size_t i = 0; i < count && s->list.count < EDGE_ADDRS_MAX; i++)
-        if (!is_there(s, name, &found[i]))
-            s->list.addrs[s->list.count++] = (struct edge_addr){ .addr = found[i], .name = name };
+    for (size_t i = 0; i < found.count; i++)
+        if (!is_there(s, name, &found.addrs[i]))
+            append(&s->list, &found.addrs[i], name, i >= found.preferred);
     unlock(s);
 }

@@ -167,3 +167,37 @@ def stunnel(inside, name, listen, to):
     inside.start(name, "stunnel", config)
     inside.listens(listen.rsplit(":", 1)[1])
     return cert
+
+
+# ---- names ----
+
+class Names:
+    """A name server (dnsmasq) for the network inside: `set` starts it anew with other records."""
+
+    def __init__(self, inside):
+        self.inside = inside
+        self.program = None
+        self.count = 0
+
+    def set(self, *records):
+        """host-record=NAME,ADDRESS and srv-host=NAME,TARGET,PORT,PRIORITY,WEIGHT, as dnsmasq has them."""
+        self.end()
+        self.count += 1
+        self.program = self.inside.start(f"dnsmasq-{self.count}", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+                                         "--listen-address=127.0.0.1", "--bind-interfaces", "--user=root", "--pid-file=", "--log-queries", "--log-facility=-",
+                                         "--local=/test/", *(f"--{record}" for record in records))
+        until(lambda: ":53 " in self.inside.run("ss", "-Hulnp"), "the name server listens")
+
+    def end(self):
+        if self.program is not None:
+            self.program.stop()
+            self.inside.programs.remove(self.program)
+            until(lambda: ":53 " not in self.inside.run("ss", "-Hulnp"), "the name server is gone")
+        self.program = None
+
+
+@pytest.fixture
+def names(inside):
+    server = Names(inside)
+    yield server
+    server.end()

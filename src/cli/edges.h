@@ -1,0 +1,11 @@
+#pragma once
+/* Where the edge is: --edge and --edge-srv, else the token, else the edge of this machine. Blocks,
+ * for fifteen seconds at most for each name. */
+#include "cli/cli.h"
+#include "connector/edge_set.h"
+#include "net/loop.h"
+
+/* Names that cannot be resolved now are looked up again before they are dialled. ERR_INVALID,
+ * ERR_NOTFOUND when nothing says where it is. */
+int edges_find(struct cli *c, struct loop *loop, const struct credential *cred, size_t connections,
+               struct edge_list *ret) __attribute__((warn_unused_result));
