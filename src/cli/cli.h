@@ -38,6 +38,7 @@ struct cli {
     struct local_edge local; /* once it was looked for: files may be out of reach later */
     bool is_local_known;
     int local_result;
+    const char *edge_cache; /* directory of good addresses, or NULL (edges_keep) */
     struct confine confine;
     int watched;           /* inotify of the directories of file_path, or -1 */
     struct slice ca_pem;   /* of --cacert, or of the edge of this machine */

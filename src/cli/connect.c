@@ -41,6 +41,7 @@ struct run {
     bool is_draining, was_ready;
     unsigned ready;                 /* connections, when it was looked last */
     struct origin_proxies *proxies; /* on the way to the edge */
+    struct edge_memory memory;
 };
 
 /* Both transports trust the same: the token's pin, or a CA, or the system. */
@@ -329,9 +330,10 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
     if (e == 0)
         e = confine_bound(&c->confine, &c->fault);
     if (e == 0)
-        e = edges_find(c, r->loop, cred, r->conf.connections, &r->conf.edges);
+        e = edges_find(c, r->loop, cred, r->conf.connections, &r->memory, &r->conf.edges);
     if (e < 0)
         return e;
+    r->conf.memory = &r->memory;
     r->conf.ingress = ingress;
     e = cli_warp_routing(c, &r->conf.warp, &r->conf.max_flows);
     if (e < 0)

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/account.h"
+#include "cli/edges.h"
 #include "cli/http_call.h"
 #include "net/resolve.h"
 
@@ -291,8 +292,10 @@ int cmd_run(struct cli *c, int argc, char **argv)
         /* It asks no origin: the edge is told of a request without values (§18.5). */
         r = ingress_single("http_status:503", &(struct origin_request){ 0 }, &ingress, &c->fault);
     }
-    if (r == 0)
+    if (r == 0) {
+        edges_keep(c, &cred);
         r = cli_confine(c, ingress);
+    }
     if (r < 0) {
         ingress_unref(ingress);
         return cli_complain(c);

@@ -69,6 +69,8 @@ static void take_files(struct cli *c, const struct ingress *ingress)
                            : NULL;
     if (logs != NULL)
         k->write[k->write_count++] = logs;
+    if (c->edge_cache != NULL)
+        k->write[k->write_count++] = c->edge_cache;
     const char *pids = c->o.pidfile[0] != 0 ? directory_of(c, c->o.pidfile) : NULL;
     if (pids != NULL)
         k->write[k->write_count++] = pids;

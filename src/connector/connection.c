@@ -57,6 +57,7 @@ struct connection {
     struct control_client control;
     unsigned attempts; /* failures in a row */
     size_t edge_at;    /* which of conf.edges; taken */
+    struct addr edge;  /* that was dialled there; size 0 = none is known */
     int err;           /* of the last failure */
     char why[256];
     bool was_open; /* the last dial succeeded */
@@ -114,7 +115,9 @@ static void tell(struct connection *c, const char *text, nsec retry_in)
     n->index = c->conf.index;
     n->state = c->state;
     n->err = c->err;
-    n->edge = edge_of(c);
+    n->edge = c->edge;
+    n->name = edge_set_name(c->conf.edges, c->edge_at);
+    n->is_kept = edge_set_is_kept(c->conf.edges, c->edge_at);
     n->transport = c->transport != NULL ? c->transport->ops->kind : TRANSPORT_QUIC;
     n->is_remotely_managed = c->control.is_remotely_managed;
     n->retry_in = retry_in;
@@ -184,7 +187,7 @@ static struct transport_dial dial_of(struct connection *c, const struct addr *bi
     return (struct transport_dial){
         .loop = c->loop,
         .owner = &c->task,
-        .edge = edge_of(c),
+        .edge = c->edge,
         .bind = bind,
         .streams_max = c->conf.streams_max,
         .quic = c->conf.quic,
@@ -196,8 +199,8 @@ static struct transport_dial dial_of(struct connection *c, const struct addr *bi
 
 static void dial_address(struct connection *c)
 {
-    struct addr edge = edge_of(c);
-    bool fits = c->local.size > 0 && c->local.sa.ss_family == edge.sa.ss_family;
+    c->edge = edge_of(c);
+    bool fits = c->local.size > 0 && c->local.sa.ss_family == c->edge.sa.ss_family;
     struct transport_dial d = dial_of(c, fits ? &c->local : c->conf.bind);
     c->has_dialled = true;
     race_start(&c->race, &d, c->conf.protocol, c->losses >= LOSSES_MAX, c->conf.serve->metrics);
@@ -209,6 +212,7 @@ static void dial(struct connection *c)
     const struct edge_name *name = edge_set_name(c->conf.edges, c->edge_at);
     bool is_known = edge_of(c).size > 0;
     c->was_open = false;
+    c->edge.size = 0;
     if (name == NULL || (is_known && !c->has_dialled)) {
         dial_address(c);
         return;
@@ -222,14 +226,14 @@ static void dial(struct connection *c)
 static void enroll(struct connection *c)
 {
     struct stream *s;
-    struct addr source, edge = edge_of(c);
+    struct addr source;
     c->err = 0;
     c->was_open = true;
     c->transport->ops->local(c->transport, &source);
     if (c->transport->ops->kind == TRANSPORT_QUIC)
         c->local = source;
     /* The socket is bound to any address: the edge is told the one that it is reached from. */
-    if (addr_is_any(&source) && udp_source_addr(&edge, &source) == 0)
+    if (addr_is_any(&source) && udp_source_addr(&c->edge, &source) == 0)
         addr_set_port(&source, addr_port(&c->local));
     int r = c->transport->ops->control(c->transport, &c->task, &s);
     if (r == 0)

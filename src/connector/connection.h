@@ -52,10 +52,12 @@ struct connection_news {
     struct mail mail;
     void *ctx;
     unsigned index;
-    enum connection_state state; /* SERVING: registered; BACKOFF: lost or failed; DRAINING; OVER */
-    int err;                     /* of BACKOFF */
-    char text[256];              /* location and connection id, or the reason */
-    struct addr edge;
+    enum connection_state state;  /* SERVING: registered; BACKOFF: lost or failed; DRAINING; OVER */
+    int err;                      /* of BACKOFF */
+    char text[256];               /* location and connection id, or the reason */
+    struct addr edge;             /* that was dialled; size 0 = none is known */
+    const struct edge_name *name; /* that led there, or NULL; borrowed of the set of edges */
+    bool is_kept;                 /* the address is one of an earlier run */
     enum transport_kind transport; /* of SERVING */
     bool is_remotely_managed;
     nsec retry_in; /* of BACKOFF */

@@ -167,6 +167,11 @@ static void log_news(struct connector *c, const struct connection_news *n)
     if (n->state == CONNECTION_SERVING)
         log_info("Registered tunnel connection", LU64("connIndex", n->index), LSTR("edge", edge),
                  LSTR("location", n->text), LSTR("protocol", transport_name(n->transport)));
+    if (n->state == CONNECTION_SERVING && n->is_kept)
+        log_warn(
+            "an address of an earlier run serves: where the edge's name leads now nobody could "
+            "be reached",
+            LU64("connIndex", n->index), LSTR("edge", edge));
     else if (n->state == CONNECTION_BACKOFF) {
         log_warn("connection to the edge failed", LU64("connIndex", n->index), LSTR("edge", edge),
                  LSTR("why", n->text), LU64("retry_in_ms", n->retry_in / NSEC_PER_MSEC));
@@ -182,6 +187,8 @@ static void news_deliver(struct mail *m)
     c->states[n->index] = n->state;
     if (n->state == CONNECTION_SERVING)
         c->is_managed = n->is_remotely_managed;
+    if (n->state == CONNECTION_SERVING && n->name != NULL && c->conf.memory != NULL)
+        edge_memory_note(c->conf.memory, n->name, &n->edge);
     seen_take(&c->seen, n);
     log_news(c, n);
     /* Once one connection is known to work the others follow. */

@@ -3,6 +3,7 @@
  * and stopped by one thread, on whose loop the news arrive. Two connectors can live in one process.
  */
 #include "connector/connection.h"
+#include "connector/edge_memory.h"
 
 struct connector;
 
@@ -17,6 +18,7 @@ struct connector_conf {
     const struct origin_proxies *proxies; /* on the way to the edge, or NULL; borrowed */
     struct tls_creds *proxy_tls;          /* counted; or NULL when none of them is over TLS */
     struct edge_list edges;
+    struct edge_memory *memory;      /* of addresses that are good; borrowed, or NULL */
     struct addr bind;                /* size 0 = any */
     struct ingress *ingress;         /* counted */
     const char *local_configuration; /* JSON for the edge; borrowed while the connector lives */

@@ -11,33 +11,50 @@ static bool is_wanted(const struct edge_list *l, const struct addr *a)
     return l->family == AF_UNSPEC || a->sa.ss_family == l->family;
 }
 
-static void append(struct edge_list *l, const struct addr *addr, unsigned name, bool is_spare)
+static void append(struct edge_list *l, const struct edge_addr *e)
 {
     if (l->count < EDGE_ADDRS_MAX)
-        l->addrs[l->count++] =
-            (struct edge_addr){ .addr = *addr, .name = name, .is_spare = is_spare };
+        l->addrs[l->count++] = *e;
+}
+
+static bool is_among(const struct addr *a, const struct addr *found, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (addr_eq(a, &found[i]))
+            return true;
+    return false;
 }
 
 void edge_list_add(struct edge_list *l, const struct edge_name *name,
                    const struct edge_found *found)
 {
-    static const struct addr UNKNOWN;
     unsigned number = 0;
     if (l->name_count < EDGE_NAMES_MAX) {
         l->names[l->name_count++] = *name;
         number = l->name_count;
     }
     if (found == NULL && number > 0)
-        append(l, &UNKNOWN, number, false);
+        append(l, &(struct edge_addr){ .name = number });
     for (size_t i = 0; found != NULL && i < found->count; i++)
         if (is_wanted(l, &found->addrs[i]))
-            append(l, &found->addrs[i], number, i >= found->preferred);
+            append(l, &(struct edge_addr){ .addr = found->addrs[i],
+                                           .name = number,
+                                           .is_spare = i >= found->preferred });
 }
 
-void edge_list_add_addr(struct edge_list *l, const struct addr *addr, bool is_spare)
+void edge_list_add_addr(struct edge_list *l, const struct addr *addr)
 {
     if (is_wanted(l, addr))
-        append(l, addr, 0, is_spare);
+        append(l, &(struct edge_addr){ .addr = *addr });
+}
+
+void edge_list_add_kept(struct edge_list *l, const struct edge_found *kept,
+                        const struct edge_found *now)
+{
+    for (size_t i = 0; i < kept->count; i++)
+        if (is_wanted(l, &kept->addrs[i]) && !is_among(&kept->addrs[i], now->addrs, now->count))
+            append(l, &(struct edge_addr){
+                          .addr = kept->addrs[i], .is_spare = true, .is_kept = true });
 }
 
 void edge_list_fill(struct edge_list *l, size_t count)
@@ -50,7 +67,7 @@ void edge_list_fill(struct edge_list *l, size_t count)
         const struct edge_addr from = l->addrs[i % known];
         if (from.is_spare && !are_all_spare)
             continue;
-        append(l, &from.addr, from.name, from.is_spare);
+        append(l, &from);
         there++;
     }
 }
@@ -155,20 +172,17 @@ struct addr edge_set_addr(struct edge_set *s, size_t at)
     return addr;
 }
 
+bool edge_set_is_kept(struct edge_set *s, size_t at)
+{
+    return s->list.addrs[at].is_kept; /* which never changes */
+}
+
 /* ---- names ---- */
 
 const struct edge_name *edge_set_name(struct edge_set *s, size_t at)
 {
     unsigned name = s->list.addrs[at].name; /* neither this nor the name ever changes */
     return name > 0 ? &s->list.names[name - 1] : NULL;
-}
-
-static bool is_among(const struct addr *a, const struct addr *found, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (addr_eq(a, &found[i]))
-            return true;
-    return false;
 }
 
 static bool is_there(const struct edge_set *s, unsigned name, const struct addr *a)
@@ -216,6 +230,8 @@ void edge_set_refresh(struct edge_set *s, size_t at, const struct edge_found *al
     }
     for (size_t i = 0; i < found.count; i++)
         if (!is_there(s, name, &found.addrs[i]))
-            append(&s->list, &found.addrs[i], name, i >= found.preferred);
+            append(&s->list, &(struct edge_addr){ .addr = found.addrs[i],
+                                                  .name = name,
+                                                  .is_spare = i >= found.preferred });
     unlock(s);
 }

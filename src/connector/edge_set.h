@@ -29,6 +29,7 @@ struct edge_addr {
     struct addr addr; /* one may be there several times: it is used as often */
     unsigned name;    /* it came of, from 1; 0 = it was given as an address */
     bool is_spare;
+    bool is_kept; /* it was good in an earlier run, and nothing leads to it now */
 };
 
 /* What a set begins with. */
@@ -45,7 +46,10 @@ struct edge_list {
 void edge_list_add(struct edge_list *l, const struct edge_name *name,
                    const struct edge_found *found);
 /* An address that was given as one; those of a family that is not wanted are left out. */
-void edge_list_add_addr(struct edge_list *l, const struct addr *addr, bool is_spare);
+void edge_list_add_addr(struct edge_list *l, const struct addr *addr);
+/* Spare ones that were good in an earlier run, without those of `now`. */
+void edge_list_add_kept(struct edge_list *l, const struct edge_found *kept,
+                        const struct edge_found *now);
 /* Each that is not spare is there as often as `count` connections need. */
 void edge_list_fill(struct edge_list *l, size_t count);
 
@@ -72,6 +76,7 @@ size_t edge_set_stay(struct edge_set *s, size_t at, nsec now);
 void edge_set_give(struct edge_set *s, size_t at);
 
 struct addr edge_set_addr(struct edge_set *s, size_t at);
+bool edge_set_is_kept(struct edge_set *s, size_t at);
 /* The name that the address at `at` came of, or NULL. Stays. */
 const struct edge_name *edge_set_name(struct edge_set *s, size_t at);
 /* What the name of `at` leads to now, one at least: addresses that are still of it stay where they

@@ -82,7 +82,7 @@ static void fill_named(struct edge_set *s, const char *const *texts)
     struct edge_found found = found_of(texts);
     struct addr given;
     assert_int_equal(addr_parse_ip(SLICE("10.9.9.9"), 7844, &given), 0);
-    edge_list_add_addr(&list, &given, false);
+    edge_list_add_addr(&list, &given);
     edge_list_add(&list, &NAME, &found);
     edge_set_init(s, &list);
 }
