@@ -2,7 +2,10 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#define LABELS_BYTES_MAX 512
 
 /* Buckets that are not ours: how their bounds are written, and in which unit. */
 struct scale {
@@ -123,11 +126,10 @@ void metric_observe(struct metric_set *set, size_t row, nsec duration)
     metric_bump(&h->sum, duration);
 }
 
-static void scaled_page(struct strb *to, const struct metric_desc *row,
+static void scaled_page(struct strb *to, const struct metric_desc *row, struct slice labels,
                         const uint64_t buckets[static METRIC_BUCKETS], uint64_t sum)
 {
     const struct scale *scale = scale_of(row->kind);
-    struct slice labels = slice_str(row->labels);
     const char *comma = labels.n > 0 ? "," : "";
     const char *open = labels.n > 0 ? "{" : "", *close = labels.n > 0 ? "}" : "";
     uint64_t below = 0;
@@ -142,54 +144,75 @@ static void scaled_page(struct strb *to, const struct metric_desc *row,
              below);
 }
 
-static uint64_t hist_count(struct metric_set *const *sets, size_t count, size_t row)
+static uint64_t hist_count(const struct metric_group *g, size_t row)
 {
     uint64_t n = 0;
-    for (size_t k = 0; k < count; k++)
+    for (size_t k = 0; k < g->count; k++)
         for (size_t i = 0; i < METRIC_BUCKETS; i++)
-            n += metric_read(&hist_of(sets[k], row)->buckets[i]);
+            n += metric_read(&hist_of(g->sets[k], row)->buckets[i]);
     return n;
 }
 
-static void hist_row(struct strb *to, struct metric_set *const *sets, size_t count, size_t row)
+static void hist_row(struct strb *to, const struct metric_group *g, size_t row, struct slice labels)
 {
     uint64_t buckets[METRIC_BUCKETS] = { 0 }, sum = 0;
-    for (size_t k = 0; k < count; k++) {
-        struct metric_hist *h = hist_of(sets[k], row);
+    for (size_t k = 0; k < g->count; k++) {
+        struct metric_hist *h = hist_of(g->sets[k], row);
         for (size_t i = 0; i < METRIC_BUCKETS; i++)
             buckets[i] += metric_read(&h->buckets[i]);
         sum += metric_read(&h->sum);
     }
-    const struct metric_desc *d = &sets[0]->rows[row];
+    const struct metric_desc *d = &g->sets[0]->rows[row];
     if (scale_of(d->kind) != NULL)
-        scaled_page(to, d, buckets, sum);
+        scaled_page(to, d, labels, buckets, sum);
     else
-        metric_hist_page(to, d->name, slice_str(d->labels), buckets, sum, 1);
+        metric_hist_page(to, d->name, labels, buckets, sum, 1);
+}
+
+/* The labels of the group and of the row. */
+static struct slice join(const char *of_group, const char *of_row, char *to, size_t size)
+{
+    bool both = of_group != NULL && of_row != NULL;
+    int n = snprintf(to, size, "%s%s%s", of_group != NULL ? of_group : "", both ? "," : "",
+                     of_row != NULL ? of_row : "");
+    return slice_of(to, (size_t)n < size ? (size_t)n : size - 1);
+}
+
+/* One series; *headed is the name that has its head. */
+static void group_row(struct strb *to, const struct metric_group *g, size_t at, const char **headed)
+{
+    char text[LABELS_BYTES_MAX];
+    const struct metric_desc *row = &g->sets[0]->rows[at];
+    int64_t sum = 0;
+    for (size_t k = 0; k < g->count; k++)
+        sum += atomic_load_explicit(&g->sets[k]->cells[at], memory_order_relaxed);
+    bool is_hist = is_histogram(row->kind);
+    if (is_hist)
+        sum = row->labels == NULL ? 1 : (int64_t)hist_count(g, at);
+    if ((row->kind == METRIC_SEEN || is_hist) && sum == 0)
+        return;
+    if (strcmp(row->name, *headed) != 0)
+        metric_head(to, row->name, type_of(row->kind), row->help);
+    *headed = row->name;
+    struct slice labels = join(g->labels, row->labels, text, sizeof text);
+    if (is_hist)
+        hist_row(to, g, at, labels);
+    else if (labels.n > 0)
+        strb_fmt(to, "%s{%.*s} %" PRId64 "\n", row->name, SLICE_FMT(labels), sum);
+    else
+        strb_fmt(to, "%s %" PRId64 "\n", row->name, sum);
+}
+
+void metric_pages(struct strb *to, const struct metric_group *groups, size_t count)
+{
+    const char *headed = "";
+    for (size_t i = 0; count > 0 && i < groups[0].sets[0]->count; i++)
+        for (size_t k = 0; k < count; k++)
+            group_row(to, &groups[k], i, &headed);
 }
 
 void metric_page(struct strb *to, struct metric_set *const *sets, size_t count)
 {
-    const char *headed = "";
-    if (count == 0)
-        return;
-    for (size_t i = 0; i < sets[0]->count; i++) {
-        const struct metric_desc *row = &sets[0]->rows[i];
-        int64_t sum = 0;
-        for (size_t k = 0; k < count; k++)
-            sum += atomic_load_explicit(&sets[k]->cells[i], memory_order_relaxed);
-        bool is_hist = is_histogram(row->kind);
-        if (is_hist)
-            sum = row->labels == NULL ? 1 : (int64_t)hist_count(sets, count, i);
-        if ((row->kind == METRIC_SEEN || is_hist) && sum == 0)
-            continue;
-        if (strcmp(row->name, headed) != 0)
-            metric_head(to, row->name, type_of(row->kind), row->help);
-        headed = row->name;
-        if (is_hist)
-            hist_row(to, sets, count, i);
-        else if (row->labels != NULL)
-            strb_fmt(to, "%s{%s} %" PRId64 "\n", row->name, row->labels, sum);
-        else
-            strb_fmt(to, "%s %" PRId64 "\n", row->name, sum);
-    }
+    const struct metric_group group = { .sets = sets, .count = count };
+    metric_pages(to, &group, count > 0);
 }

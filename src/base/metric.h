@@ -87,8 +87,16 @@ static inline void metric_hist_add(struct metric_hist *h, nsec duration)
 /* Of a row that is a histogram. */
 void metric_observe(struct metric_set *set, size_t row, nsec duration);
 
-/* Appends the page (text format 0.0.4) of the sum of `count` sets that share one table. Any thread.
- */
+/* Sets that are shown as their sum, and what tells it from others' (`tunnel="…"`), or NULL. */
+struct metric_group {
+    struct metric_set *const *sets;
+    size_t count;
+    const char *labels;
+};
+
+/* Appends the page (text format 0.0.4) of groups that share one table. Any thread. */
+void metric_pages(struct strb *to, const struct metric_group *groups, size_t count);
+/* Of one group, without labels of its own. */
 void metric_page(struct strb *to, struct metric_set *const *sets, size_t count);
 
 /* ---- for families whose labels are not known beforehand ---- */

@@ -24,6 +24,8 @@ struct local_edge {
     struct slice tunnel, local; /* addresses */
 };
 
+struct tunnel_plan;
+
 struct cli {
     struct arena arena;
     struct tunnel_options o;
@@ -38,7 +40,9 @@ struct cli {
     struct local_edge local; /* once it was looked for: files may be out of reach later */
     bool is_local_known;
     int local_result;
-    const char *edge_cache; /* directory of good addresses, or NULL (edges_keep) */
+    const char *edge_cache;    /* directory of good addresses, or NULL (edges_keep) */
+    struct tunnel_plan *plans; /* that are run (plan.h) */
+    size_t plan_count;
     struct confine confine;
     int watched;           /* inotify of the directories of file_path, or -1 */
     struct slice ca_pem;   /* of --cacert, or of the edge of this machine */
@@ -71,7 +75,7 @@ int cli_read_file(struct cli *c, const char *path, bool secret, struct slice *re
 int cli_ingress(struct cli *c, struct ingress **ret) __attribute__((warn_unused_result));
 
 /* Whether the rules are those of the file, so that it can be read again. */
-bool cli_has_file_rules(struct cli *c);
+bool cli_has_file_rules(const struct cli *c);
 /* What warp-routing of the file and of the flags say; *ret_flag gets the flag's text, or NULL. */
 int cli_warp_routing(struct cli *c, struct warp_routing *ret, const char **ret_flag)
     __attribute__((warn_unused_result));
@@ -82,9 +86,9 @@ char *cli_local_configuration(struct cli *c, const struct ingress *ingress,
 /* ERR_NOTFOUND when none runs here. */
 int cli_local_edge(struct cli *c, struct local_edge *ret) __attribute__((warn_unused_result));
 
-/* Gives up what serving does not need. Every file must have been read, and no thread be started.
- * `ingress` may be NULL. */
-int cli_confine(struct cli *c, const struct ingress *ingress) __attribute__((warn_unused_result));
+/* Gives up what serving the plans does not need. Every file must have been read, and no thread be
+ * started. */
+int cli_confine(struct cli *c) __attribute__((warn_unused_result));
 
 /* commands */
 int cmd_tunnel(struct cli *c, int argc, char **argv); /* quick tunnel */
@@ -101,9 +105,9 @@ int cmd_login(struct cli *c, int argc, char **argv);
 int cmd_ingress_validate(struct cli *c, int argc, char **argv);
 int cmd_ingress_rule(struct cli *c, int argc, char **argv);
 
-/* Runs a connector until it is told to stop. Exit status. `hostname`: of a quick tunnel, or NULL.
- */
-int cli_connect(struct cli *c, const struct credential *cred, const char *hostname,
-                struct ingress *ingress);
-/* What --protocol says. ERR_INVALID, with the fault. */
-int cli_protocol(struct cli *c, enum protocol *ret) __attribute__((warn_unused_result));
+/* Runs the plans' connectors until it is told to stop. Exit status. `hostname`: of a quick tunnel,
+ * or NULL. */
+int cli_connect(struct cli *c, const char *hostname);
+/* What a text of --protocol says. ERR_INVALID, with the fault. */
+int cli_protocol(struct cli *c, const char *text, enum protocol *ret)
+    __attribute__((warn_unused_result));

@@ -1,4 +1,4 @@
-/* Runs a connector: addresses, trust, signals, and the local HTTP endpoints. */
+/* Runs the connectors: trust, signals, and the local HTTP endpoints. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/edges.h"
 #include "cli/local_http.h"
+#include "cli/plan.h"
 #include "cli/reload.h"
 #include "codec/http1_names.h"
 #include "connector/connector.h"
@@ -26,44 +27,52 @@
 #define TAGS_MAX                      32
 #define LOCAL_CONFIGURATION_BYTES_MAX (512 * 1024) /* half of what a message may be */
 
+/* One tunnel of the run. */
+struct tunnel {
+    struct connector_conf conf;
+    struct edge_memory memory;
+    char *local_configuration;
+};
+
 struct run {
     struct cli *cli;
     struct loop *loop;
     struct task task;
     struct watch *signals;
-    struct connector_conf conf;
-    struct connector *connector;
+    struct crew *crew;
+    struct connector_conf common; /* what is the same for all */
+    struct tunnel *tunnels;       /* one for each plan */
+    struct connectors connectors;
     struct local_http http;
     const char *features[24];
     const char *tags[2 * TAGS_MAX + 1];
-    char *local_configuration;
     struct reload reload;
-    bool is_draining, was_ready;
+    bool is_started, is_draining, was_ready;
     unsigned ready;                 /* connections, when it was looked last */
     struct origin_proxies *proxies; /* on the way to the edge */
-    struct edge_memory memory;
 };
 
 /* Both transports trust the same: the token's pin, or a CA, or the system. */
-static int take_trust(struct run *r, const struct credential *cred)
+static int take_trust(struct run *r, const struct tunnel_plan *p, struct connector_conf *conf)
 {
     struct cli *c = r->cli;
     struct local_edge local;
     struct tls_client_opts tls = { .verify = true };
     int e;
-    if (c->o.cacert[0] == 0 && cred->has_pin) {
-        tls.pin = cred->pin;
-        e = quic_creds_client_pin(cred->pin, &r->conf.quic, &c->fault);
+    if (p->cacert[0] == 0 && p->cred.has_pin) {
+        tls.pin = p->cred.pin;
+        e = quic_creds_client_pin(p->cred.pin, &conf->quic, &c->fault);
     } else {
-        if (c->ca_pem.n == 0 && cli_local_edge(c, &local) == 0) {
+        struct slice ca_pem = p->ca_pem.n > 0 ? p->ca_pem : c->ca_pem;
+        if (ca_pem.n == 0 && cli_local_edge(c, &local) == 0) {
             c->fault = c->ca_fault;
             return c->fault.code;
         }
-        tls.ca_pem = c->ca_pem;
-        tls.system_roots = c->ca_pem.n == 0;
-        e = quic_creds_client(c->ca_pem, &r->conf.quic, &c->fault);
+        tls.ca_pem = ca_pem;
+        tls.system_roots = ca_pem.n == 0;
+        e = quic_creds_client(ca_pem, &conf->quic, &c->fault);
     }
-    return e == 0 ? tls_creds_client(&tls, &r->conf.tls, &c->fault) : e;
+    return e == 0 ? tls_creds_client(&tls, &conf->tls, &c->fault) : e;
 }
 
 /* What the environment names on the way to the edge. Such a proxy is the network's, not the edge's:
@@ -77,12 +86,13 @@ static int take_proxies(struct run *r)
     int e = edge_proxies_from_environment(&r->proxies);
     if (e < 0)
         return fault_set(&c->fault, e, "out of memory");
-    r->conf.proxies = r->proxies;
-    return edge_proxies_need_tls(r->proxies) ? tls_creds_client(&tls, &r->conf.proxy_tls, &c->fault)
-                                             : 0;
+    r->common.proxies = r->proxies;
+    return edge_proxies_need_tls(r->proxies)
+               ? tls_creds_client(&tls, &r->common.proxy_tls, &c->fault)
+               : 0;
 }
 
-int cli_protocol(struct cli *c, enum protocol *ret)
+int cli_protocol(struct cli *c, const char *text, enum protocol *ret)
 {
     static const struct {
         const char *name;
@@ -94,13 +104,12 @@ int cli_protocol(struct cli *c, enum protocol *ret)
         { "h2mux", PROTOCOL_H2 }, /* what the reference once had instead */
     };
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
-        if (strcmp(c->o.protocol, NAMES[i].name) != 0)
+        if (strcmp(text, NAMES[i].name) != 0)
             continue;
         *ret = NAMES[i].protocol;
         return 0;
     }
-    return fault_set(&c->fault, ERR_INVALID, "--protocol %s: auto, quic or http2 is wanted",
-                     c->o.protocol);
+    return fault_set(&c->fault, ERR_INVALID, "--protocol %s: auto, quic or http2 is wanted", text);
 }
 
 /* ---- what is announced ---- */
@@ -128,7 +137,7 @@ static int take_tags(struct run *r)
         r->tags[n++] = field;
         r->tags[n++] = arena_str(&c->arena, value);
     }
-    r->conf.tags = r->tags;
+    r->common.tags = r->tags;
     return 0;
 }
 
@@ -147,7 +156,8 @@ static const char *label_feature(struct cli *c)
     return arena_fmt(&c->arena, REPLICA_LABEL_PREFIX "%s", c->o.label);
 }
 
-static int take_identity(struct run *r, const struct credential *cred)
+/* What all tunnels announce; they are one connector, and one process. */
+static int take_identity(struct run *r)
 {
     /* What is served, and no more: an edge must not hand over what would be lost. */
     static const char *const ALWAYS[] = { "serialized_headers", "support_quic_eof", "adit_diag",
@@ -164,11 +174,9 @@ static int take_identity(struct run *r, const struct credential *cred)
     for (size_t i = 0;
          i < c->o.features.count && n + 1 < sizeof r->features / sizeof r->features[0]; i++)
         r->features[n++] = c->o.features.items[i];
-    r->conf.identity = (struct connection_identity)
+    r->common.identity = (struct connection_identity)
     {
-        .account = arena_str(&c->arena, cred->account), .tunnel = cred->tunnel,
-        .secret = cred->secret.p, .secret_bytes = cred->secret.n, .features = r->features,
-        .version = ADIT_VERSION,
+        .features = r->features, .version = ADIT_VERSION,
         .arch = "linux_"
 #if defined(__x86_64__)
                 "amd64",
@@ -178,7 +186,7 @@ static int take_identity(struct run *r, const struct credential *cred)
                 "other",
 #endif
     };
-    random_uuid(&r->conf.identity.connector);
+    random_uuid(&r->common.identity.connector);
     return take_tags(r);
 }
 
@@ -238,31 +246,41 @@ static void on_signal(struct run *r, uint32_t number)
 {
     if (number == SIGUSR1) {
         log_info("opening the access log anew");
-        if (r->conf.access_log.writer != NULL)
-            line_writer_reopen(r->conf.access_log.writer);
+        if (r->common.access_log.writer != NULL)
+            line_writer_reopen(r->common.access_log.writer);
         return;
     }
     if (number == SIGHUP) {
-        reload_now(&r->reload, "SIGHUP");
+        if (r->is_started) /* else it was read a moment ago */
+            reload_now(&r->reload, "SIGHUP");
         return;
     }
-    if (r->is_draining) {
+    if (r->is_draining || !r->is_started) {
         log_settle(true);
         _exit(0);
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
     r->is_draining = true;
-    connector_drain(r->connector);
+    for (size_t i = 0; i < r->connectors.count; i++)
+        connector_drain(r->connectors.list[i]);
 }
 
 /* What a handshake needed of the libraries' code, the one of each connection, is not held while it
  * serves: 2 MiB. */
 static void forget_handshakes(struct run *r)
 {
-    unsigned ready = connector_ready(r->connector);
+    unsigned ready = connectors_ready(&r->connectors);
     if (ready > r->ready)
         pages_forget_code();
     r->ready = ready;
+}
+
+static bool are_over(const struct run *r)
+{
+    for (size_t i = 0; i < r->connectors.count; i++)
+        if (!connector_is_over(r->connectors.list[i]))
+            return false;
+    return true;
 }
 
 static void run_task(struct task *t)
@@ -272,10 +290,10 @@ static void run_task(struct task *t)
     while (read(watch_fd(r->signals), &info, sizeof info) == (ssize_t)sizeof info)
         on_signal(r, info.ssi_signo);
     watch_wait(r->signals, WATCH_READ);
-    if (!r->was_ready && connector_ready(r->connector) > 0)
+    if (!r->was_ready && connectors_ready(&r->connectors) > 0)
         on_ready(r);
     forget_handshakes(r);
-    if (r->is_draining && connector_is_over(r->connector))
+    if (r->is_draining && are_over(r))
         loop_stop(r->loop);
 }
 
@@ -301,8 +319,68 @@ static int watch_signals(struct run *r)
 
 /* ---- the run ---- */
 
-static int run_open(struct run *r, const struct credential *cred, const char *hostname,
-                    struct ingress *ingress)
+static int open_common(struct run *r, const char *hostname)
+{
+    struct cli *c = r->cli;
+    struct connector_conf *conf = &r->common;
+    int e = take_proxies(r);
+    if (e == 0)
+        e = take_identity(r);
+    if (e == 0 && c->o.edge_bind[0] != 0 &&
+        addr_parse_ip(slice_str(c->o.edge_bind), 0, &conf->bind) < 0)
+        e = fault_set(&c->fault, ERR_INVALID, "--edge-bind-address %s: an IP address is wanted",
+                      c->o.edge_bind);
+    if (e == 0)
+        e = local_http_open(&r->http, r->loop, c, hostname, &r->connectors,
+                            &conf->identity.connector);
+    if (e == 0)
+        e = access_log_open(&conf->access_log, c->o.access_log, c->o.access_log_format, &c->fault);
+    conf->access_log.has_query = c->o.access_log_query;
+    if (e == 0)
+        e = cli_warp_routing(c, &conf->warp, &conf->max_flows);
+    return e;
+}
+
+/* Until `t` has all that its connector needs. */
+static int open_tunnel(struct run *r, const struct tunnel_plan *p, struct tunnel *t)
+{
+    struct cli *c = r->cli;
+    struct connector *connector;
+    t->conf.ingress = p->ingress;
+    t->conf.protocol = p->protocol;
+    t->conf.identity.account = arena_str(&c->arena, p->cred.account);
+    t->conf.identity.tunnel = p->cred.tunnel;
+    t->conf.identity.secret = p->cred.secret.p;
+    t->conf.identity.secret_bytes = p->cred.secret.n;
+    t->conf.memory = &t->memory;
+    int e = edges_find(c, r->loop, p, t->conf.connections, &t->memory, &t->conf.edges);
+    if (e < 0)
+        return e;
+    t->local_configuration = cli_local_configuration(c, p->ingress, &t->conf.warp);
+    t->conf.local_configuration = t->local_configuration;
+    e = connector_new(r->loop, &t->conf, &r->task, &connector);
+    if (e < 0)
+        return fault_set(&c->fault, e, "the connector could not be made: %s", err_text(e));
+    r->connectors.list[r->connectors.count++] = connector;
+    return 0;
+}
+
+static int start(struct run *r)
+{
+    struct cli *c = r->cli;
+    int e = 0;
+    for (size_t i = 0; i < r->connectors.count && e == 0; i++)
+        e = connector_start(r->connectors.list[i]);
+    if (e < 0)
+        return fault_set(&c->fault, e, "a connector could not be started: %s", err_text(e));
+    reload_open(&r->reload, r->loop, c, &r->connectors);
+    r->is_started = true;
+    return r->common.access_log.writer != NULL
+               ? line_writer_start(r->common.access_log.writer, &c->fault)
+               : 0;
+}
+
+static int run_open(struct run *r, const char *hostname)
 {
     struct cli *c = r->cli;
     int e = loop_new(&r->loop);
@@ -310,80 +388,43 @@ static int run_open(struct run *r, const struct credential *cred, const char *ho
         return fault_set(&c->fault, e, "the event loop could not be made");
     e = watch_signals(r);
     if (e == 0)
-        e = cli_protocol(c, &r->conf.protocol);
-    if (e == 0)
-        e = take_trust(r, cred);
-    if (e == 0)
-        e = take_proxies(r);
-    if (e == 0)
-        e = take_identity(r, cred);
-    if (e == 0 && c->o.edge_bind[0] != 0 &&
-        addr_parse_ip(slice_str(c->o.edge_bind), 0, &r->conf.bind) < 0)
-        e = fault_set(&c->fault, ERR_INVALID, "--edge-bind-address %s: an IP address is wanted",
-                      c->o.edge_bind);
-    if (e == 0)
-        e = local_http_open(&r->http, r->loop, c, hostname, &r->conf.identity);
-    if (e == 0)
-        e = access_log_open(&r->conf.access_log, c->o.access_log, c->o.access_log_format,
-                            &c->fault);
-    r->conf.access_log.has_query = c->o.access_log_query;
+        e = open_common(r, hostname);
+    for (size_t i = 0; i < c->plan_count; i++)
+        r->tunnels[i].conf = r->common;
+    for (size_t i = 0; i < c->plan_count && e == 0; i++)
+        e = take_trust(r, &c->plans[i], &r->tunnels[i].conf);
     if (e == 0)
         e = confine_bound(&c->confine, &c->fault);
-    if (e == 0)
-        e = edges_find(c, r->loop, cred, r->conf.connections, &r->memory, &r->conf.edges);
     if (e < 0)
         return e;
-    r->conf.memory = &r->memory;
-    r->conf.ingress = ingress;
-    e = cli_warp_routing(c, &r->conf.warp, &r->conf.max_flows);
+    e = crew_start((unsigned)c->o.workers, &r->crew);
     if (e < 0)
-        return e;
-    r->local_configuration = cli_local_configuration(c, ingress, &r->conf.warp);
-    r->conf.local_configuration = r->local_configuration;
-    e = connector_start(r->loop, &r->conf, &r->task, &r->connector);
-    if (e < 0)
-        return fault_set(&c->fault, e, "the connector could not be started: %s", err_text(e));
-    r->http.connector = r->connector;
-    reload_open(&r->reload, r->loop, c, r->connector);
-    if (r->conf.access_log.writer != NULL)
-        e = line_writer_start(r->conf.access_log.writer, &c->fault);
-    return e;
+        return fault_set(&c->fault, e, "the threads could not be started: %s", err_text(e));
+    for (size_t i = 0; i < c->plan_count && e == 0; i++) {
+        r->tunnels[i].conf.crew = r->crew;
+        e = open_tunnel(r, &c->plans[i], &r->tunnels[i]);
+    }
+    return e == 0 ? start(r) : e;
 }
 
-int cli_connect(struct cli *c, const struct credential *cred, const char *hostname,
-                struct ingress *ingress)
+static void run_close(struct run *r)
 {
-    struct run *r = calloc(1, sizeof *r);
-    struct rlimit limit;
-    if (r == NULL)
-        return 1;
-    r->cli = c;
-    r->conf.workers = (unsigned)c->o.workers;
-    r->conf.connections = (unsigned)c->o.connections;
-    r->conf.streams_max = (uint64_t)c->o.streams_max;
-    r->conf.stream_head = c->o.stream_head;
-    r->conf.head_max = (size_t)c->o.head_max;
-    r->conf.retries = (unsigned)c->o.retries;
-    r->conf.quic_retry = c->o.quic_retry;
-    r->conf.is_local_only = c->o.no_remote_config;
-    r->conf.grace = c->o.grace;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    int e = run_open(r, cred, hostname, ingress);
-    if (e == 0)
-        loop_run(r->loop);
-    else
-        (void)cli_complain(c);
     local_http_close(&r->http);
     reload_close(&r->reload);
-    connector_stop(r->connector);
-    free(r->local_configuration);
-    line_writer_close(r->conf.access_log.writer);
-    quic_creds_unref(r->conf.quic);
-    tls_creds_unref(r->conf.tls);
-    tls_creds_unref(r->conf.proxy_tls);
+    for (size_t i = 0; i < r->connectors.count; i++)
+        connector_close(r->connectors.list[i]);
+    crew_stop(r->crew);
+    if (r->loop != NULL)
+        loop_turn(r->loop, 0); /* the last news are taken while there is somebody to take them */
+    for (size_t i = 0; i < r->connectors.count; i++)
+        connector_free(r->connectors.list[i]);
+    line_writer_close(r->common.access_log.writer);
+    for (size_t i = 0; i < r->cli->plan_count; i++) {
+        free(r->tunnels[i].local_configuration);
+        quic_creds_unref(r->tunnels[i].conf.quic);
+        tls_creds_unref(r->tunnels[i].conf.tls);
+    }
+    tls_creds_unref(r->common.proxy_tls);
     origin_proxies_free(r->proxies);
     if (r->loop != NULL) {
         watch_close(r->signals);
@@ -391,8 +432,48 @@ int cli_connect(struct cli *c, const struct credential *cred, const char *hostna
         loop_turn(r->loop, 0);
         loop_free(r->loop);
     }
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int cli_connect(struct cli *c, const char *hostname)
+{
+    struct run *r = calloc(1, sizeof *r);
+    struct tunnel *tunnels = calloc(c->plan_count, sizeof *tunnels);
+    if (r == NULL || tunnels == NULL) {
+        free(r);
+        free(tunnels);
+        return 1;
+    }
+    r->cli = c;
+    r->tunnels = tunnels;
+    r->common = (struct connector_conf){
+        .connections = (unsigned)c->o.connections,
+        .streams_max = (uint64_t)c->o.streams_max,
+        .stream_head = c->o.stream_head,
+        .head_max = (size_t)c->o.head_max,
+        .retries = (unsigned)c->o.retries,
+        .quic_retry = c->o.quic_retry,
+        .is_local_only = c->o.no_remote_config,
+        .grace = c->o.grace,
+    };
+    raise_file_limit();
+    int e = run_open(r, hostname);
+    if (e == 0)
+        loop_run(r->loop);
+    else
+        (void)cli_complain(c);
+    run_close(r);
     if (c->o.pidfile[0] != 0 && r->was_ready)
         (void)unlink(c->o.pidfile);
+    free(tunnels);
     free(r);
     return e == 0 ? 0 : 1;
 }

@@ -76,12 +76,23 @@ void diag_configuration(struct cli *c, struct strb *to)
 
 /* ---- /diag/tunnel ---- */
 
+static void add_tunnel(const struct local_http *h, const struct connector *c, struct strb *to)
+{
+    strb_fmt(to, "{\"tunnelID\":\"%s\",\"connectorID\":\"%s\",\"connections\":[",
+             connector_tunnel(c), h->id);
+    connector_diagnose(c, to);
+    strb_str(to, "],\"icmp_sources\":[]}"); /* no ICMP is carried */
+}
+
+/* The reference's object; where there are several tunnels, a list of such. */
 void diag_tunnel(const struct local_http *h, struct strb *to)
 {
-    strb_fmt(to, "{\"tunnelID\":\"%s\",\"connectorID\":\"%s\",\"connections\":[", h->tunnel, h->id);
-    if (h->connector != NULL)
-        connector_diagnose(h->connector, to);
-    strb_str(to, "],\"icmp_sources\":[]}\n"); /* no ICMP is carried */
+    const struct connectors *all = h->connectors;
+    for (size_t i = 0; i < all->count; i++) {
+        strb_str(to, i > 0 ? "," : all->count > 1 ? "[" : "");
+        add_tunnel(h, all->list[i], to);
+    }
+    strb_str(to, all->count > 1 ? "]\n" : "\n");
 }
 
 /* ---- /diag/system ---- */

@@ -121,18 +121,19 @@ static int take_family(struct cli *c, struct edge_list *to)
     return 0;
 }
 
-int edges_find(struct cli *c, struct loop *loop, const struct credential *cred, size_t connections,
+int edges_find(struct cli *c, struct loop *loop, const struct tunnel_plan *p, size_t connections,
                struct edge_memory *memory, struct edge_list *ret)
 {
+    const struct credential *cred = &p->cred;
     struct local_edge local;
     struct search s = { .cli = c, .loop = loop, .memory = memory, .to = ret };
-    bool is_named = c->o.edge.count > 0 || c->o.edge_srv[0] != 0;
+    bool is_named = p->edge_count > 0 || p->edge_srv[0] != 0;
     edge_memory_open(memory, c->edge_cache, &cred->tunnel);
     int e = take_family(c, ret);
-    for (size_t i = 0; i < c->o.edge.count && e == 0; i++)
-        e = add_edge(&s, slice_str(c->o.edge.items[i]));
-    if (e == 0 && c->o.edge_srv[0] != 0)
-        e = add_srv(&s, c->o.edge_srv);
+    for (size_t i = 0; i < p->edge_count && e == 0; i++)
+        e = add_edge(&s, slice_str(p->edges[i]));
+    if (e == 0 && p->edge_srv[0] != 0)
+        e = add_srv(&s, p->edge_srv);
     for (size_t i = 0; !is_named && i < cred->edge_count && e == 0; i++)
         e = add_edge(&s, cred->edges[i]);
     if (e == 0 && !is_named && cred->edge_count == 0 && cli_local_edge(c, &local) == 0)
@@ -158,13 +159,13 @@ static bool is_name(struct slice text)
     return host_port_parse(text, &hp) == 0 && addr_parse_ip(hp.host, EDGE_PORT, &literal) < 0;
 }
 
-static bool has_names(const struct cli *c, const struct credential *cred)
+static bool has_names(const struct tunnel_plan *p)
 {
-    bool has = c->o.edge_srv[0] != 0;
-    for (size_t i = 0; i < c->o.edge.count; i++)
-        has = has || is_name(slice_str(c->o.edge.items[i]));
-    for (size_t i = 0; !has && c->o.edge.count == 0 && i < cred->edge_count; i++)
-        has = is_name(cred->edges[i]);
+    bool has = p->edge_srv[0] != 0;
+    for (size_t i = 0; i < p->edge_count; i++)
+        has = has || is_name(slice_str(p->edges[i]));
+    for (size_t i = 0; !has && p->edge_count == 0 && i < p->cred.edge_count; i++)
+        has = is_name(p->cred.edges[i]);
     return has;
 }
 
@@ -194,10 +195,13 @@ static int make_directory(char *path)
     return mkdir(path, 0700) < 0 && errno != EEXIST ? err_from_errno(errno) : 0;
 }
 
-void edges_keep(struct cli *c, const struct credential *cred)
+void edges_keep(struct cli *c)
 {
+    bool is_wanted = false;
+    for (size_t i = 0; i < c->plan_count; i++)
+        is_wanted = is_wanted || has_names(&c->plans[i]);
     const char *dir = c->o.edge_cache[0] != 0 ? c->o.edge_cache : default_directory(c);
-    if (dir == NULL || strcmp(dir, "off") == 0 || !has_names(c, cred))
+    if (dir == NULL || strcmp(dir, "off") == 0 || !is_wanted)
         return;
     char *copy = strdup(dir);
     int r = copy != NULL ? make_directory(copy) : ERR_NOMEM;

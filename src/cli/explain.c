@@ -1,7 +1,10 @@
 /* Complaints: what is wrong, in which line, and what was probably meant. */
+#include <string.h>
+
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/plan.h"
 #include "connector/ingress_check.h"
 
 #define SHOWN_COLUMNS_MAX 160 /* of a file's line */
@@ -71,16 +74,53 @@ static const char *option_name(void *ctx, size_t index)
     return NULL;
 }
 
+static const char *entry_key(void *ctx, size_t index)
+{
+    (void)ctx;
+    return plans_key(index);
+}
+
+/* One report after the other. */
+static void add_report(struct ingress_report *to, const struct ingress_report *r)
+{
+    for (size_t i = 0; i < r->count && to->count < FINDINGS_MAX; i++)
+        to->list[to->count++] = r->list[i];
+    to->mistakes += r->mistakes;
+    to->warnings += r->warnings;
+    to->has_unknown_keys = to->has_unknown_keys || r->has_unknown_keys;
+}
+
+/* Tunnels that have rules of their own. */
+static void check_entries(struct cli *c, const struct yaml_node *list, struct ingress_report *to)
+{
+    struct ingress_check_conf conf = { .where = c->file_path, .option = entry_key };
+    struct ingress_report *r = arena_alloc(&c->arena, sizeof *r);
+    for (const struct yaml_node *e = list->first; r != NULL && e != NULL; e = e->next) {
+        if (yaml_get(e, "ingress") == NULL)
+            continue;
+        ingress_check(e, &conf, &c->arena, r);
+        add_report(to, r);
+    }
+}
+
 struct ingress_report *cli_check_rules(struct cli *c)
 {
+    const struct yaml_node *list = plans_list(c);
     struct ingress_check_conf conf = { .where = c->file_path,
                                        .option = option_name,
                                        .ctx = c,
                                        .complaints = c->complaints,
                                        .is_cut = c->is_file_cut };
     struct ingress_report *r = arena_alloc(&c->arena, sizeof *r);
-    if (r != NULL)
+    if (r == NULL)
+        return NULL;
+    memset(r, 0, sizeof *r);
+    /* Rules for all are not missed where each tunnel has its own. */
+    if (list == NULL || yaml_get(c->file, "ingress") != NULL || c->is_file_cut ||
+        (c->complaints != NULL && c->complaints->count > 0))
         ingress_check(c->file, &conf, &c->arena, r);
+    if (list != NULL)
+        check_entries(c, list, r);
     return r;
 }
 

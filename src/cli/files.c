@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "cli/cli.h"
+#include "cli/plan.h"
 #include "codec/json.h"
 #include "crypto/keyfile.h"
 
@@ -119,7 +120,7 @@ static void request_of_flags(const struct cli *c, struct origin_request *r)
 }
 
 /* A file's rules win over flags, as the reference has it; a flag given by hand is meant, though. */
-bool cli_has_file_rules(struct cli *c)
+bool cli_has_file_rules(const struct cli *c)
 {
     bool is_meant = opt_source_of(&c->table, "url") == OPT_FROM_FLAG || c->o.hello_world ||
                     opt_source_of(&c->table, "bastion") == OPT_FROM_FLAG;
@@ -151,7 +152,7 @@ int cli_ingress(struct cli *c, struct ingress **ret)
     }
     if (r == 0 && i != NULL)
         r = ingress_load_tls(i, &c->fault);
-    if (r == 0 && has_rules)
+    if (r == 0 && has_rules && plans_list(c) == NULL)
         cli_log_warnings(c);
     if (r < 0)
         ingress_unref(i);

@@ -9,6 +9,7 @@
 #include "http/long_text.h"
 #include "http/page.h"
 
+#define READY_BYTES_MAX         (8 * 1024)
 #define PORT_FIRST              20241
 #define PORT_LAST               20245
 #define CONFIGURATION_BYTES_MAX (32 * 1024 * 1024) /* ten thousand rules with every value */
@@ -29,24 +30,33 @@ static int respond_long(struct exchange *ex, const char *media_type, struct strb
     return long_text_respond(ex, media_type, text, n);
 }
 
+/* In the reference's shape; where there are several tunnels, with the figures of each. One of them
+ * that does not get through is no reason to end the others. */
 static int answer_ready(struct local_http *h, struct exchange *ex)
 {
-    char text[160];
-    unsigned ready = h->connector != NULL ? connector_ready(h->connector) : 0,
-             status = ready > 0 ? 200 : 503;
-    (void)snprintf(text, sizeof text,
-                   "{\"status\":%u,\"readyConnections\":%u,\"connectorId\":\"%s\"}", status, ready,
-                   h->id);
-    return page_respond_bytes(ex, status, "text/plain; charset=utf-8", slice_str(text));
+    struct strb text;
+    unsigned ready = connectors_ready(h->connectors), status = ready > 0 ? 200 : 503;
+    strb_init(&text, READY_BYTES_MAX);
+    strb_fmt(&text, "{\"status\":%u,\"readyConnections\":%u,\"connectorId\":\"%s\"", status, ready,
+             h->id);
+    for (size_t i = 0; h->connectors->count > 1 && i < h->connectors->count; i++)
+        strb_fmt(&text, "%s{\"id\":\"%s\",\"readyConnections\":%u}",
+                 i == 0 ? ",\"tunnels\":[" : ",", connector_tunnel(h->connectors->list[i]),
+                 connector_ready(h->connectors->list[i]));
+    strb_str(&text, h->connectors->count > 1 ? "]}" : "}");
+    int r = text.err == 0
+                ? page_respond_bytes(ex, status, "text/plain; charset=utf-8", strb_slice(&text))
+                : text.err;
+    strb_done(&text);
+    return r;
 }
 
 static int answer_metrics(struct local_http *h, struct exchange *ex)
 {
     struct strb page;
     strb_init(&page, METRICS_BYTES_MAX);
-    if (h->connector != NULL)
-        connector_metrics(h->connector, &page);
-    if (h->hostname != NULL && h->connector != NULL && connector_ready(h->connector) > 0) {
+    connectors_metrics(h->connectors, &page);
+    if (h->hostname != NULL && connectors_ready(h->connectors) > 0) {
         const struct metric_family *f = connector_family(FAMILY_USER_HOSTNAMES);
         metric_family_head(&page, f);
         strb_fmt(&page, "%s{userHostname=\"https://", f->name);
@@ -69,10 +79,17 @@ static int answer_quick(struct local_http *h, struct exchange *ex)
 /* Rules may be many: more than an exchange holds at once. */
 static int answer_configuration(struct local_http *h, struct exchange *ex)
 {
+    const struct connectors *all = h->connectors;
     struct strb json;
     strb_init(&json, CONFIGURATION_BYTES_MAX);
-    if (h->connector != NULL)
-        connector_configuration(h->connector, &json);
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->count > 1)
+            strb_fmt(&json, "%s{\"id\":\"%s\",\"configuration\":", i == 0 ? "{\"tunnels\":[" : ",",
+                     connector_tunnel(all->list[i]));
+        connector_configuration(all->list[i], &json);
+        if (all->count > 1)
+            strb_str(&json, i + 1 == all->count ? "}]}" : "}");
+    }
     return respond_long(ex, "text/plain; charset=utf-8", &json);
 }
 
@@ -148,18 +165,19 @@ static int try_listen(struct local_http *h, const char *text, struct addr *got)
 }
 
 int local_http_open(struct local_http *h, struct loop *loop, struct cli *cli, const char *hostname,
-                    const struct connection_identity *identity)
+                    const struct connectors *connectors, const struct uuid *connector)
 {
     struct addr got;
     char text[ADDR_TEXT_BYTES];
     const char *address = cli->o.metrics;
     int r = ERR_BUSY;
-    *h = (struct local_http){ .loop = loop, .cli = cli, .hostname = hostname };
+    *h = (struct local_http){
+        .loop = loop, .cli = cli, .hostname = hostname, .connectors = connectors
+    };
     task_init(&h->task, loop, accept_run);
     h1_group_init(&h->clients, loop, &h->task, route, h);
     h->clients.head_out = http_date_head;
-    (void)uuid_text(&identity->connector, h->id);
-    (void)uuid_text(&identity->tunnel, h->tunnel);
+    (void)uuid_text(connector, h->id);
     if (slice_eq(slice_str(address), SLICE("localhost:0")))
         for (unsigned port = PORT_FIRST; port <= PORT_LAST && r < 0; port++) {
             (void)snprintf(text, sizeof text, "127.0.0.1:%u", port);

@@ -12,14 +12,15 @@ struct local_http {
     struct tcp_listener *listener;
     struct h1_group clients;
     struct cli *cli;
-    struct connector *connector; /* NULL until it is started */
-    const char *hostname;        /* of a quick tunnel, or NULL */
-    char id[UUID_TEXT_BYTES], tunnel[UUID_TEXT_BYTES];
+    const struct connectors *connectors; /* none until they are started; borrowed */
+    const char *hostname;                /* of a quick tunnel, or NULL */
+    char id[UUID_TEXT_BYTES];
 };
 
 /* At --metrics: host:port; "localhost:0", the default, tries 20241 to 20245 first. */
 int local_http_open(struct local_http *h, struct loop *loop, struct cli *cli, const char *hostname,
-                    const struct connection_identity *identity) __attribute__((warn_unused_result));
+                    const struct connectors *connectors, const struct uuid *connector)
+    __attribute__((warn_unused_result));
 void local_http_close(struct local_http *h);
 
 /* diag.c: the answers of /diag/configuration, /diag/tunnel and /diag/system. */

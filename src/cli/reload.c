@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "connector/connector.h"
+#include "cli/plan.h"
 #include "connector/ingress_check.h"
 
 #define SETTLE_NSEC     (100 * NSEC_PER_MSEC)
@@ -37,7 +37,7 @@ static int watch_directory_of(int fd, const char *path)
 void reload_watch(struct cli *c)
 {
     c->watched = -1;
-    if (c->file_path == NULL || !cli_has_file_rules(c))
+    if (c->file_path == NULL || !plans_have_file_rules(c))
         return;
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     int r = fd >= 0 ? watch_directory_of(fd, c->file_path) : err_from_errno(errno);
@@ -83,13 +83,38 @@ static void log_refusal(struct cli *c, const struct ingress_report *report)
                   LSTR("why", fault_line(&c->fault, line)));
 }
 
-/* The rules of the file as it is now. Complains in the log. */
+/* The tunnels that there were then are still those of the file: their list is not read again. */
+static int find_tunnels(struct cli *c)
+{
+    size_t count = 0;
+    for (const struct yaml_node *e = plans_list(c) != NULL ? plans_list(c)->first : NULL; e != NULL;
+         e = e->next)
+        count++;
+    for (size_t i = 0; i < c->plan_count; i++)
+        if (c->plans[i].key != NULL && plans_entry(c, c->plans[i].key) == NULL)
+            return fault_set(&c->fault, ERR_NOTFOUND,
+                             "%s: the tunnel %s is not in the list any more, but runs: start the "
+                             "program anew",
+                             c->file_path, c->plans[i].key);
+        else if (c->plans[i].has_rules && !cli_has_file_rules(c) &&
+                 yaml_get(plans_entry(c, c->plans[i].key), "ingress") == NULL)
+            return fault_set(&c->fault, ERR_NOTFOUND, "%s: the tunnel %s has no ingress any more",
+                             c->file_path, c->plans[i].key);
+    if (count > c->plan_count)
+        log_info("tunnels that are new in the configuration file run with the next start",
+                 LSTR("file", c->file_path));
+    return 0;
+}
+
+/* The rules of the file as it is now, for each plan. Complains in the log. */
 static int read_rules(struct cli *c, struct ingress **ret, struct warp_routing *ret_warp)
 {
     const struct ingress_report *report = NULL;
     const char *flag;
     int r = cli_reread_config(c);
-    if (r == 0 && !cli_has_file_rules(c))
+    if (r == 0)
+        r = find_tunnels(c);
+    if (r == 0 && !plans_have_file_rules(c))
         r = fault_set(&c->fault, ERR_NOTFOUND, "%s has no ingress rules any more", c->file_path);
     if (r == 0 || c->is_file_broken)
         report = cli_check_rules(c);
@@ -98,7 +123,7 @@ static int read_rules(struct cli *c, struct ingress **ret, struct warp_routing *
     if (r == 0)
         r = cli_warp_routing(c, ret_warp, &flag);
     if (r == 0)
-        r = cli_ingress(c, ret);
+        r = plans_rules(c, c->plans, c->plan_count, ret);
     if (r < 0)
         log_refusal(c, report);
     return r;
@@ -115,6 +140,8 @@ static struct cli *cli_again(const struct cli *c)
     again->o = c->o;
     again->table = c->table;
     again->file_path = c->file_path;
+    again->plans = c->plans; /* which are only read */
+    again->plan_count = c->plan_count;
     again->watched = -1;
     return again;
 }
@@ -133,24 +160,49 @@ static bool is_news(const struct reload *r, struct slice text, bool is_asked)
     return is_asked || r->text == NULL || !slice_eq(text, slice_of(r->text, r->text_bytes));
 }
 
-/* Rules from the text that `c` read, in the place of those in force. */
-static void load(struct reload *r, struct cli *c, const char *why)
+static void configure(struct reload *r, struct cli *c, struct connector *connector,
+                      struct ingress *ingress, const struct warp_routing *warp, const char *why)
 {
-    struct ingress *ingress = NULL;
-    struct warp_routing warp;
-    int e = read_rules(c, &ingress, &warp);
-    if (e < 0) {
-        connector_count_refused(r->connector);
+    if (connector_is_managed(connector)) {
+        log_info("the configuration file is not read again: the edge manages this tunnel",
+                 LSTR("reason", why), LSTR("tunnel", connector_tunnel(connector)));
         return;
     }
-    e = connector_configure(r->connector, ingress, &warp,
-                            cli_local_configuration(c, ingress, &warp));
+    int e =
+        connector_configure(connector, ingress, warp, cli_local_configuration(c, ingress, warp));
     if (e == 0)
-        log_info("the configuration file was read again", LSTR("file", c->file_path),
-                 LSTR("reason", why), LU64("rules", ingress_count(ingress)));
+        log_info("the configuration file was read again", LSTR("file", r->cli->file_path),
+                 LSTR("reason", why), LU64("rules", ingress_count(ingress)),
+                 LSTR("tunnel", connector_tunnel(connector)));
     else
-        log_error("out of memory: the rules from before go on");
-    ingress_unref(ingress);
+        log_error("out of memory: the rules from before go on",
+                  LSTR("tunnel", connector_tunnel(connector)));
+}
+
+/* Rules from the text that `c` read, in the place of those in force: all of them are good, or none
+ * is taken. */
+static void load(struct reload *r, struct cli *c, const char *why)
+{
+    const struct connectors *all = r->connectors;
+    struct ingress *rules[CONNECTORS_MAX] = { NULL };
+    struct warp_routing warp;
+    if (read_rules(c, rules, &warp) < 0) {
+        for (size_t i = 0; i < all->count; i++)
+            connector_count_refused(all->list[i]);
+        return;
+    }
+    for (size_t i = 0; i < all->count; i++)
+        configure(r, c, all->list[i], rules[i], &warp, why);
+    for (size_t i = 0; i < all->count; i++)
+        ingress_unref(rules[i]);
+}
+
+static bool are_managed(const struct connectors *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (!connector_is_managed(all->list[i]))
+            return false;
+    return true;
 }
 
 static void look(struct reload *r, const char *why, bool is_asked)
@@ -164,7 +216,7 @@ static void look(struct reload *r, const char *why, bool is_asked)
     /* One that cannot be read is told by whoever reads it for its rules. */
     if (cli_read_file(c, c->file_path, false, &text) < 0 || is_news(r, text, is_asked)) {
         keep_text(r, text);
-        if (connector_is_managed(r->connector))
+        if (are_managed(r->connectors))
             log_info("the configuration file is not read again: the edge manages this tunnel",
                      LSTR("reason", why));
         else
@@ -177,7 +229,7 @@ static void look(struct reload *r, const char *why, bool is_asked)
 void reload_now(struct reload *r, const char *why)
 {
     deadline_clear(&r->settle);
-    if (cli_has_file_rules(r->cli))
+    if (plans_have_file_rules(r->cli))
         look(r, why, true);
     else
         log_info("there is nothing to read again: the rules are not those of a file",
@@ -199,9 +251,10 @@ static void run(struct task *t)
         look(r, "it changed", false);
 }
 
-void reload_open(struct reload *r, struct loop *loop, struct cli *c, struct connector *connector)
+void reload_open(struct reload *r, struct loop *loop, struct cli *c,
+                 const struct connectors *connectors)
 {
-    *r = (struct reload){ .loop = loop, .cli = c, .connector = connector };
+    *r = (struct reload){ .loop = loop, .cli = c, .connectors = connectors };
     task_init(&r->task, loop, run);
     keep_text(r, c->file_text);
     int fd = c->watched;

@@ -4,9 +4,8 @@
  * a mistake. Flags and options stay as they were at the start. On the thread of the command line.
  */
 #include "cli/cli.h"
+#include "connector/connector.h"
 #include "net/loop.h"
-
-struct connector;
 
 struct reload {
     struct task task;
@@ -14,8 +13,8 @@ struct reload {
     struct watch *watch;    /* of its directories; or NULL */
     struct loop *loop;
     struct cli *cli;
-    struct connector *connector;
-    char *text; /* of the file as it is in force, or as it was refused */
+    const struct connectors *connectors; /* one for each plan */
+    char *text;                          /* of the file as it is in force, or as it was refused */
     size_t text_bytes;
 };
 
@@ -23,6 +22,7 @@ struct reload {
  * when the rules are its. What cannot be watched is told, and SIGHUP has to do. */
 void reload_watch(struct cli *c);
 /* Safe to close when it was never opened. */
-void reload_open(struct reload *r, struct loop *loop, struct cli *c, struct connector *connector);
+void reload_open(struct reload *r, struct loop *loop, struct cli *c,
+                 const struct connectors *connectors);
 void reload_now(struct reload *r, const char *why);
 void reload_close(struct reload *r);

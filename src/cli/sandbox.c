@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/plan.h"
 #include "cli/reload.h"
 #include "connector/rule_extras.h"
 
@@ -50,20 +51,28 @@ static void may_read_again(struct cli *c, const char *path)
     free(real);
 }
 
-static void take_files(struct cli *c, const struct ingress *ingress)
+/* What the rules name. */
+static void take_rules(struct cli *c, const struct ingress *ingress)
+{
+    for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++) {
+        if (ingress_rule(ingress, i)->request.ca_pool.n > 0)
+            may_read(&c->confine, arena_str(&c->arena, ingress_rule(ingress, i)->request.ca_pool));
+        may_read_identity(c, ingress_rule(ingress, i)->extras);
+    }
+}
+
+static void take_files(struct cli *c)
 {
     struct confine *k = &c->confine;
     for (size_t i = 0; i < c->o.sandbox_read.count; i++)
         may_read(k, c->o.sandbox_read.items[i]);
     may_read(k, c->file_path);
-    if (cli_has_file_rules(c))
+    if (plans_have_file_rules(c))
         may_read_again(c, c->file_path);
     may_read(k, c->o.cacert);
-    for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++)
-        if (ingress_rule(ingress, i)->request.ca_pool.n > 0)
-            may_read(k, arena_str(&c->arena, ingress_rule(ingress, i)->request.ca_pool));
-    for (size_t i = 0; ingress != NULL && i < ingress_count(ingress); i++)
-        may_read_identity(c, ingress_rule(ingress, i)->extras);
+    for (size_t i = 0; i < c->plan_count; i++)
+        if (i == 0 || c->plans[i].ingress != c->plans[i - 1].ingress)
+            take_rules(c, c->plans[i].ingress);
     const char *logs = c->o.access_log[0] != 0 && strcmp(c->o.access_log, "-") != 0
                            ? directory_of(c, c->o.access_log)
                            : NULL;
@@ -109,7 +118,7 @@ static int take_ca(struct cli *c)
     return path != NULL ? 0 : fault_set(&c->fault, ERR_NOMEM, "out of memory");
 }
 
-int cli_confine(struct cli *c, const struct ingress *ingress)
+int cli_confine(struct cli *c)
 {
     reload_watch(c);
     c->confine.user = c->o.user;
@@ -119,7 +128,7 @@ int cli_confine(struct cli *c, const struct ingress *ingress)
         r = take_ca(c);
     if (r < 0)
         return r;
-    take_files(c, ingress);
+    take_files(c);
     take_ports(c);
     return confine_start(&c->confine, &c->fault);
 }

@@ -54,7 +54,7 @@ static bool is_option(struct check *c, struct slice key)
     for (size_t i = 0; (name = c->conf->option(c->conf->ctx, i)) != NULL; i++)
         if (slice_eq(key, slice_str(name)))
             return true;
-    return slice_eq(key, SLICE("tunnel"));
+    return slice_eq(key, SLICE("tunnel")) || slice_eq(key, SLICE("tunnels"));
 }
 
 static void unknown(struct check *c, const struct config_map *m, const struct yaml_node *n,

@@ -256,7 +256,8 @@ static void report(struct connection *c)
     count(c, SERVE_config_pushes);
     if (control_client_report(&c->control, c->conf.local_configuration) < 0) {
         count(c, SERVE_config_push_errors);
-        log_warn("the local configuration cannot be told to the edge");
+        log_warn("the local configuration cannot be told to the edge",
+                 LSTR("tunnel", c->conf.serve->tunnel));
         return;
     }
     call_begins(c, CALL_REPORT);
@@ -279,7 +280,7 @@ static void note_transport(struct connection *c)
     if (is_fallback != c->has_fallen_back) {
         count(c, is_fallback ? SERVE_fallbacks : SERVE_returns);
         log_info(is_fallback ? "QUIC does not get through: HTTP/2 serves" : "QUIC serves again",
-                 LU64("connection", c->conf.index));
+                 LU64("connection", c->conf.index), LSTR("tunnel", c->conf.serve->tunnel));
     }
     c->has_fallen_back = is_fallback;
     if (is_fallback)
@@ -418,7 +419,7 @@ static void connection_on(struct connection *c, enum event event)
     assert(step->is_set);
     log_debug("connection state", LU64("connection", c->conf.index),
               LSTR("from", connection_state_name(c->state)), LSTR("on", event_name(event)),
-              LSTR("to", connection_state_name(step->to)));
+              LSTR("to", connection_state_name(step->to)), LSTR("tunnel", c->conf.serve->tunnel));
     c->state = step->to;
     step->act(c);
 }
@@ -451,7 +452,7 @@ static bool check_name(struct connection *c)
     if (edge_of(c).size > 0) {
         if (r < 0)
             log_debug("an edge's name cannot be resolved now", LU64("connection", c->conf.index),
-                      LERR(r));
+                      LERR(r), LSTR("tunnel", c->conf.serve->tunnel));
         dial_address(c);
         return true;
     }
@@ -545,7 +546,8 @@ static bool part(struct connection *c)
     if (c->parting == PARTING_ORIGIN && count > 0) {
         metric_add(c->conf.serve->metrics, SERVE_parted, (int64_t)count);
         log_info("grace period is over: websockets and event streams are told",
-                 LU64("connIndex", c->conf.index), LU64("count", count));
+                 LU64("connIndex", c->conf.index), LU64("count", count),
+                 LSTR("tunnel", c->conf.serve->tunnel));
     }
     deadline_set(&c->deadline, &c->task, loop_now_fresh(c->loop) + PART_NSEC);
     return count > 0;

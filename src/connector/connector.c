@@ -1,6 +1,5 @@
 #include "connector/connector.h"
 
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,45 +7,14 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "connector/config_request.h"
-#include "connector/configuration.h"
+#include "connector/connector_int.h"
 #include "connector/edge_rpc.h"
 #include "connector/effective_config.h"
 #include "connector/origin_proxy.h"
-#include "connector/seen.h"
-#include "net/worker.h"
-
-struct connector_worker {
-    struct connector *connector;
-    unsigned index;
-    struct worker *thread;
-    struct loop *loop;
-    struct serve serve;
-    struct metric_set *metrics;
-    struct line_ring *access_ring; /* or NULL */
-    struct connection *connections[TUNNEL_CONNECTIONS_MAX];
-};
-
-struct connector {
-    struct loop *loop;
-    struct task *owner;
-    struct connector_conf conf;
-    unsigned worker_count, count;
-    struct connector_worker *workers;
-    enum connection_state states[TUNNEL_CONNECTIONS_MAX]; /* as their last news said */
-    struct edge_set edges;
-    struct flow_limit flows;
-    struct origin_proxies *proxies;
-    struct seen seen;
-    struct configuration configuration;
-    bool is_explained; /* that nothing works */
-    uint64_t reloads, reloads_refused;
-    bool are_others_started, is_draining, is_stopped;
-    bool is_managed; /* said the edge */
-};
 
 /* ---- orders for a worker ---- */
 
-enum order_kind { ORDER_START, ORDER_DRAIN, ORDER_CLOSE, ORDER_STATS, ORDER_TELL };
+enum order_kind { ORDER_OPEN, ORDER_START, ORDER_DRAIN, ORDER_CLOSE, ORDER_STATS, ORDER_TELL };
 
 struct order {
     struct mail mail;
@@ -58,6 +26,7 @@ struct order {
 };
 
 static void configure(void *ctx, struct config_ask *ask);
+static void open_worker(struct connector_worker *w);
 
 static void news_deliver(struct mail *m);
 
@@ -101,13 +70,15 @@ static void order_deliver(struct mail *m)
 {
     struct order *o = container_of(m, struct order, mail);
     struct connector_worker *w = o->worker;
+    if (o->kind == ORDER_OPEN)
+        open_worker(w);
     if (o->kind == ORDER_START)
         start_connection(w, o->index);
     if (o->kind == ORDER_TELL && w->connections[0] != NULL) {
         connection_tell_configuration(w->connections[0], o->told);
         o->told = NULL;
     }
-    bool is_for_all = o->kind != ORDER_START && o->kind != ORDER_TELL;
+    bool is_for_all = o->kind == ORDER_DRAIN || o->kind == ORDER_STATS || o->kind == ORDER_CLOSE;
     for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX && is_for_all; i++) {
         if (w->connections[i] == NULL)
             continue;
@@ -132,13 +103,31 @@ static void give_order(struct connector *c, unsigned worker, const struct order 
     *o = *order;
     o->mail = (struct mail){ .deliver = order_deliver, .drop = order_drop };
     o->worker = &c->workers[worker];
-    mailbox_post(worker_mailbox(c->workers[worker].thread), &o->mail);
+    mailbox_post(crew_mailbox(c->conf.crew, worker), &o->mail);
 }
 
 static void order(struct connector *c, unsigned worker, enum order_kind kind, unsigned index,
                   sem_t *done)
 {
     give_order(c, worker, &(struct order){ .kind = kind, .index = index, .done = done });
+}
+
+/* Each worker carries it out before this returns. */
+static void order_all(struct connector *c, enum order_kind kind)
+{
+    sem_t done;
+    (void)sem_init(&done, 0, 0);
+    for (unsigned i = 0; i < c->worker_count; i++) {
+        order(c, i, kind, 0, &done);
+        while (sem_wait(&done) < 0)
+            continue; /* interrupted by a signal */
+    }
+    (void)sem_destroy(&done);
+}
+
+void connector_take_stats(struct connector *c)
+{
+    order_all(c, ORDER_STATS);
 }
 
 /* ---- news from connections ---- */
@@ -152,7 +141,7 @@ static void explain(struct connector *c, const struct connection_news *n, const 
         return;
     c->is_explained = true;
     log_error("the edge cannot be reached; trying goes on", LSTR("edge", edge),
-              LSTR("tried", n->text),
+              LSTR("tried", n->text), LSTR("tunnel", c->tunnel),
               LSTR("next", "let UDP, or at least TCP, out to this address and port; where only 443 "
                            "is open, name the edge's HTTPS port with --edge HOST:443; where a "
                            "proxy leads out, name it with HTTPS_PROXY"));
@@ -166,18 +155,20 @@ static void log_news(struct connector *c, const struct connection_news *n)
         (void)addr_text(&n->edge, edge);
     if (n->state == CONNECTION_SERVING)
         log_info("Registered tunnel connection", LU64("connIndex", n->index), LSTR("edge", edge),
-                 LSTR("location", n->text), LSTR("protocol", transport_name(n->transport)));
+                 LSTR("location", n->text), LSTR("protocol", transport_name(n->transport)),
+                 LSTR("tunnel", c->tunnel));
     if (n->state == CONNECTION_SERVING && n->is_kept)
         log_warn(
             "an address of an earlier run serves: where the edge's name leads now nobody could "
             "be reached",
-            LU64("connIndex", n->index), LSTR("edge", edge));
+            LU64("connIndex", n->index), LSTR("edge", edge), LSTR("tunnel", c->tunnel));
     else if (n->state == CONNECTION_BACKOFF) {
         log_warn("connection to the edge failed", LU64("connIndex", n->index), LSTR("edge", edge),
-                 LSTR("why", n->text), LU64("retry_in_ms", n->retry_in / NSEC_PER_MSEC));
+                 LSTR("why", n->text), LU64("retry_in_ms", n->retry_in / NSEC_PER_MSEC),
+                 LSTR("tunnel", c->tunnel));
         explain(c, n, edge);
     } else if (n->state == CONNECTION_DRAINING)
-        log_info("unregistering", LU64("connIndex", n->index));
+        log_info("unregistering", LU64("connIndex", n->index), LSTR("tunnel", c->tunnel));
 }
 
 static void news_deliver(struct mail *m)
@@ -255,7 +246,7 @@ static void send_answer(struct config_ask *ask)
 {
     struct connector_worker *w = container_of(ask->serve, struct connector_worker, serve);
     ask->mail = (struct mail){ .deliver = answer_deliver, .drop = ask_drop };
-    mailbox_post(worker_mailbox(w->thread), &ask->mail);
+    mailbox_post(loop_mailbox(w->loop), &ask->mail);
 }
 
 /* Back from its worker. */
@@ -296,7 +287,7 @@ static void publish(struct connector *c, struct publication *p, struct config_as
             .ingress = ingress_ref(c->configuration.ingress),
             .warp = c->configuration.warp,
         };
-        mailbox_post(worker_mailbox(c->workers[i].thread), &l->mail);
+        mailbox_post(crew_mailbox(c->conf.crew, i), &l->mail);
     }
 }
 
@@ -319,7 +310,7 @@ static void ask_deliver(struct mail *m)
     (void)snprintf(ask->err, sizeof ask->err, "%s", f.text);
     if (is_new) {
         log_info("Updated to new configuration", LI64("version", ask->version),
-                 LU64("rules", ingress_count(c->configuration.ingress)));
+                 LU64("rules", ingress_count(c->configuration.ingress)), LSTR("tunnel", c->tunnel));
         publish(c, p, ask);
         return;
     }
@@ -327,7 +318,7 @@ static void ask_deliver(struct mail *m)
     if (f.code != 0)
         log_error("the edge's configuration is refused", LI64("version", ask->version),
                   LI64("in_force", ask->applied), LSTR("why", f.text), LU64("line", f.line),
-                  LU64("column", f.column));
+                  LU64("column", f.column), LSTR("tunnel", c->tunnel));
     send_answer(ask);
 }
 
@@ -373,11 +364,15 @@ void connector_configuration(const struct connector *c, struct strb *to)
 
 /* ---- life ---- */
 
-static int worker_init(void *ctx, struct loop *loop)
+static void worker_done(struct crew_guest *guest)
 {
-    struct connector_worker *w = ctx;
+    serve_done(&container_of(guest, struct connector_worker, guest)->serve);
+}
+
+static void open_worker(struct connector_worker *w)
+{
     struct connector_conf *conf = &w->connector->conf;
-    w->loop = loop;
+    w->loop = crew_loop(conf->crew, (unsigned)(w - w->connector->workers));
     struct serve_conf serve = {
         .ingress = conf->ingress,
         .metrics = w->metrics,
@@ -394,17 +389,14 @@ static int worker_init(void *ctx, struct loop *loop)
         .configure = configure,
         .configure_ctx = w->connector,
     };
-    return serve_init(&w->serve, loop, &serve);
+    w->result = serve_init(&w->serve, w->loop, &serve);
+    w->guest.done = worker_done;
+    if (w->result == 0)
+        crew_join(conf->crew, (unsigned)(w - w->connector->workers), &w->guest);
 }
 
-static void worker_done(void *ctx)
-{
-    struct connector_worker *w = ctx;
-    serve_done(&w->serve);
-}
-
-int connector_start(struct loop *loop, const struct connector_conf *conf, struct task *owner,
-                    struct connector **ret)
+int connector_new(struct loop *loop, const struct connector_conf *conf, struct task *owner,
+                  struct connector **ret)
 {
     struct connector *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -412,6 +404,7 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     c->loop = loop;
     c->owner = owner;
     c->conf = *conf;
+    (void)uuid_text(&conf->identity.tunnel, c->tunnel);
     atomic_init(&c->flows.max, conf->warp.max_flows);
     edge_set_init(&c->edges, &conf->edges);
     c->count =
@@ -423,30 +416,32 @@ int connector_start(struct loop *loop, const struct connector_conf *conf, struct
     configuration_init(&c->configuration, conf->ingress, &conf->warp);
     c->configuration.max_flows = conf->max_flows;
     c->configuration.is_local_only = conf->is_local_only;
-    unsigned workers = conf->workers > 0 ? conf->workers : 1;
-    c->workers = calloc(workers, sizeof *c->workers);
+    c->worker_count = crew_count(conf->crew);
+    c->workers = calloc(c->worker_count, sizeof *c->workers);
     int r = c->workers != NULL ? origin_proxies_from_environment(&c->proxies) : ERR_NOMEM;
-    for (unsigned i = 0; i < workers && r == 0; i++) {
+    if (r < 0) {
+        c->worker_count = 0;
+        connector_free(c);
+        return r;
+    }
+    for (unsigned i = 0; i < c->worker_count; i++) {
         struct connector_worker *w = &c->workers[i];
-        char name[16];
         w->connector = c;
-        w->index = i;
         w->metrics = serve_metrics_new();
         if (conf->access_log.writer != NULL)
             w->access_ring = line_writer_ring(conf->access_log.writer);
-        (void)snprintf(name, sizeof name, "connector-%u", i & 0xfff);
-        r = worker_start(name, worker_init, worker_done, w, &w->thread);
-        if (r < 0)
-            free(w->metrics);
-        else
-            c->worker_count++;
     }
-    if (r < 0) {
-        connector_stop(c);
-        return r;
-    }
-    order(c, 0, ORDER_START, 0, NULL);
     *ret = c;
+    return 0;
+}
+
+int connector_start(struct connector *c)
+{
+    order_all(c, ORDER_OPEN);
+    for (unsigned i = 0; i < c->worker_count; i++)
+        if (c->workers[i].result < 0)
+            return c->workers[i].result;
+    order(c, 0, ORDER_START, 0, NULL);
     return 0;
 }
 
@@ -465,23 +460,20 @@ bool connector_is_over(const struct connector *c)
     return true;
 }
 
-void connector_stop(struct connector *c)
+void connector_close(struct connector *c)
 {
     if (c == NULL)
         return;
-    sem_t done;
     c->is_stopped = true;
-    (void)sem_init(&done, 0, 0);
-    for (unsigned i = 0; i < c->worker_count; i++) {
-        order(c, i, ORDER_CLOSE, 0, &done);
-        while (sem_wait(&done) < 0)
-            continue; /* interrupted by a signal */
-        worker_stop(c->workers[i].thread);
-        worker_join(c->workers[i].thread);
+    order_all(c, ORDER_CLOSE);
+}
+
+void connector_free(struct connector *c)
+{
+    if (c == NULL)
+        return;
+    for (unsigned i = 0; i < c->worker_count; i++)
         free(c->workers[i].metrics);
-    }
-    (void)sem_destroy(&done);
-    loop_turn(c->loop, 0); /* the last news are taken while there is somebody to take them */
     quic_creds_unref(c->conf.quic);
     tls_creds_unref(c->conf.tls);
     tls_creds_unref(c->conf.proxy_tls);
@@ -492,68 +484,17 @@ void connector_stop(struct connector *c)
     free(c);
 }
 
+const char *connector_tunnel(const struct connector *c)
+{
+    return c->tunnel;
+}
+
 unsigned connector_ready(const struct connector *c)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < c->count; i++)
         n += c->states[i] == CONNECTION_SERVING;
     return n;
-}
-
-static void codes_page(struct connector *c, struct strb *to)
-{
-    const struct metric_family *f = connector_family(FAMILY_RESPONSE_BY_CODE);
-    bool has_head = false;
-    for (size_t i = 0; i < SERVE_CODES; i++) {
-        uint64_t n = 0;
-        for (unsigned k = 0; k < c->worker_count; k++)
-            n += metric_read(&c->workers[k].serve.codes[i]);
-        if (n > 0 && !has_head)
-            metric_family_head(to, f);
-        has_head = has_head || n > 0;
-        if (n > 0)
-            strb_fmt(to, "%s{status_code=\"%zu\"} %llu\n", f->name, i + SERVE_CODE_MIN,
-                     (unsigned long long)n);
-    }
-}
-
-/* Asks the workers, who hold the connections, and waits: they never wait for us. */
-static void take_stats(struct connector *c)
-{
-    sem_t done;
-    (void)sem_init(&done, 0, 0);
-    for (unsigned i = 0; i < c->worker_count; i++) {
-        order(c, i, ORDER_STATS, 0, &done);
-        while (sem_wait(&done) < 0)
-            continue; /* interrupted by a signal */
-    }
-    (void)sem_destroy(&done);
-}
-
-void connector_metrics(struct connector *c, struct strb *to)
-{
-    struct metric_set **sets = calloc(c->worker_count, sizeof(struct metric_set *));
-    if (sets == NULL)
-        return;
-    for (unsigned i = 0; i < c->worker_count; i++)
-        sets[i] = c->workers[i].metrics;
-    metric_page(to, sets, c->worker_count);
-    free(sets);
-    codes_page(c, to);
-    const struct metric_family *version = connector_family(FAMILY_CONFIG_VERSION);
-    metric_family_head(to, version);
-    strb_fmt(to, "%s %d\n", version->name,
-             c->configuration.version > 0 ? c->configuration.version : 0);
-    const struct metric_family *reloads = connector_family(FAMILY_RELOADS);
-    metric_family_head(to, reloads);
-    strb_fmt(to, "%s{result=\"applied\"} %llu\n%s{result=\"refused\"} %llu\n", reloads->name,
-             (unsigned long long)c->reloads, reloads->name, (unsigned long long)c->reloads_refused);
-    const struct metric_family *ready = connector_family(FAMILY_HA_CONNECTIONS);
-    metric_family_head(to, ready);
-    strb_fmt(to, "%s %u\n", ready->name, connector_ready(c));
-    take_stats(c);
-    seen_page(&c->seen, to);
-    access_log_metrics(c->conf.access_log.writer, to);
 }
 
 void connector_diagnose(const struct connector *c, struct strb *to)

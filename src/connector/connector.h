@@ -1,14 +1,28 @@
 #pragma once
-/* The connector: N workers that hold a tunnel's connections to the edge and serve its streams. Made
- * and stopped by one thread, on whose loop the news arrive. Two connectors can live in one process.
+/* The connector of one tunnel: its connections to the edge, and what serves their streams, on the
+ * threads of a crew. Made and stopped by one thread, on whose loop the news arrive. Several share
+ * one crew:
+ *
+ *     crew_start; for each: connector_new, connector_start; …
+ *     for each: connector_close; crew_stop; a turn of the loop, for the last news;
+ *     for each: connector_free
  */
 #include "connector/connection.h"
+#include "connector/crew.h"
 #include "connector/edge_memory.h"
 
 struct connector;
 
+#define CONNECTORS_MAX 32 /* tunnels that one process runs */
+
+/* Those of a process. */
+struct connectors {
+    struct connector *list[CONNECTORS_MAX];
+    size_t count;
+};
+
 struct connector_conf {
-    unsigned workers;     /* 0 = 1 */
+    struct crew *crew;    /* borrowed; outlives the connector's start, see above */
     unsigned connections; /* 1 … TUNNEL_CONNECTIONS_MAX; cut to the number of addresses */
     struct connection_identity identity; /* its texts are borrowed while the connector lives */
     enum protocol protocol;
@@ -34,18 +48,25 @@ struct connector_conf {
     struct access_log_conf access_log; /* its writer not yet started; borrowed */
 };
 
-/* Starts to connect: index 0 first, the others when it has registered. */
-int connector_start(struct loop *loop, const struct connector_conf *conf, struct task *owner,
-                    struct connector **ret) __attribute__((warn_unused_result));
+int connector_new(struct loop *loop, const struct connector_conf *conf, struct task *owner,
+                  struct connector **ret) __attribute__((warn_unused_result));
+/* Starts to connect: index 0 first, the others when it has registered. After a failure it is closed
+ * and freed like any other. */
+int connector_start(struct connector *c) __attribute__((warn_unused_result));
 /* Connections that are registered and not draining. */
 unsigned connector_ready(const struct connector *c);
 /* Unregisters and lets exchanges end; the owner is woken until connector_is_over. */
 void connector_drain(struct connector *c);
 bool connector_is_over(const struct connector *c);
-/* Stops at once and frees. NULL is accepted. */
-void connector_stop(struct connector *c);
-/* Waits for each worker's next turn. */
-void connector_metrics(struct connector *c, struct strb *to);
+/* Stops at once. NULL is accepted. */
+void connector_close(struct connector *c);
+/* When the crew has stopped. NULL is accepted. */
+void connector_free(struct connector *c);
+/* The id of its tunnel, as text. */
+const char *connector_tunnel(const struct connector *c);
+/* The page of all of them, which have one crew. Waits for each worker's next turn. */
+void connectors_metrics(const struct connectors *all, struct strb *to);
+unsigned connectors_ready(const struct connectors *all);
 /* The connections that serve, as members of a JSON array. */
 void connector_diagnose(const struct connector *c, struct strb *to);
 /* Whether the rules in force are the edge's to change, so that those of this machine are not asked.

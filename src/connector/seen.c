@@ -48,38 +48,45 @@ void seen_take(struct seen *s, const struct connection_news *n)
 
 /* ---- the page ---- */
 
-static void locations(const struct seen *s, struct strb *to)
+/* The head of the family before its first series, then the series up to its own labels. */
+static void begin(struct strb *to, const struct metric_family *f, const char *labels,
+                  bool *has_head)
+{
+    if (!*has_head)
+        metric_family_head(to, f);
+    *has_head = true;
+    strb_fmt(to, "%s{%s%s", f->name, labels != NULL ? labels : "", labels != NULL ? "," : "");
+}
+
+static void locations(const struct seen_group *g, bool *has_head, struct strb *to)
 {
     const struct metric_family *f = connector_family(FAMILY_SERVER_LOCATIONS);
-    bool has_head = false;
     for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX; i++) {
-        if (s->connections[i].location[0] == 0)
+        if (g->seen->connections[i].location[0] == 0)
             continue;
-        if (!has_head)
-            metric_family_head(to, f);
-        has_head = true;
-        strb_fmt(to, "%s{connection_id=\"%u\",edge_location=\"", f->name, i);
-        metric_label(to, slice_str(s->connections[i].location));
+        begin(to, f, g->labels, has_head);
+        strb_fmt(to, "connection_id=\"%u\",edge_location=\"", i);
+        metric_label(to, slice_str(g->seen->connections[i].location));
         strb_str(to, "\"} 1\n");
     }
 }
 
-static void refusal(struct strb *to, const char *text, uint64_t count)
+static void refusal(const struct seen_group *g, const char *text, uint64_t count, bool *has_head,
+                    struct strb *to)
 {
-    strb_fmt(to, "%s{error=\"", connector_family(FAMILY_REGISTER_FAIL)->name);
+    begin(to, connector_family(FAMILY_REGISTER_FAIL), g->labels, has_head);
+    strb_str(to, "error=\"");
     metric_label(to, slice_str(text));
     strb_fmt(to, "\",rpcName=\"registerConnection\"} %" PRIu64 "\n", count);
 }
 
-static void refusals(const struct seen *s, struct strb *to)
+static void refusals(const struct seen_group *g, bool *has_head, struct strb *to)
 {
-    if (s->refusal_count == 0)
-        return;
-    metric_family_head(to, connector_family(FAMILY_REGISTER_FAIL));
+    const struct seen *s = g->seen;
     for (size_t i = 0; i < s->refusal_count; i++)
-        refusal(to, s->refusals[i].text, s->refusals[i].count);
+        refusal(g, s->refusals[i].text, s->refusals[i].count, has_head, to);
     if (s->other_refusals > 0)
-        refusal(to, "other", s->other_refusals);
+        refusal(g, "other", s->other_refusals, has_head, to);
 }
 
 static double milliseconds(nsec t)
@@ -99,25 +106,27 @@ static double value_of(const struct quic_stats *q, enum connector_family id)
                                              : (double)q->packets_lost;
 }
 
-static void quic_family(const struct seen *s, enum connector_family id, struct strb *to)
+static void quic_series(const struct seen_group *g, enum connector_family id, bool *has_head,
+                        struct strb *to)
 {
-    const struct metric_family *f = connector_family(id);
-    bool has_head = false;
     for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX; i++) {
-        if (!s->connections[i].is_open)
+        if (!g->seen->connections[i].is_open)
             continue;
-        if (!has_head)
-            metric_family_head(to, f);
-        has_head = true;
-        strb_fmt(to, "%s{conn_index=\"%u\"} %.15g\n", f->name, i,
-                 value_of(&s->connections[i].quic, id));
+        begin(to, connector_family(id), g->labels, has_head);
+        strb_fmt(to, "conn_index=\"%u\"} %.15g\n", i, value_of(&g->seen->connections[i].quic, id));
     }
 }
 
-void seen_page(const struct seen *s, struct strb *to)
+void seen_page(const struct seen_group *groups, size_t count, struct strb *to)
 {
-    locations(s, to);
-    refusals(s, to);
-    for (unsigned id = FAMILY_QUIC_SENT_BYTES; id <= FAMILY_QUIC_LOST; id++)
-        quic_family(s, (enum connector_family)id, to);
+    bool has_locations = false, has_refusals = false;
+    for (size_t i = 0; i < count; i++)
+        locations(&groups[i], &has_locations, to);
+    for (size_t i = 0; i < count; i++)
+        refusals(&groups[i], &has_refusals, to);
+    for (unsigned id = FAMILY_QUIC_SENT_BYTES; id <= FAMILY_QUIC_LOST; id++) {
+        bool has_head = false;
+        for (size_t i = 0; i < count; i++)
+            quic_series(&groups[i], (enum connector_family)id, &has_head, to);
+    }
 }

@@ -34,4 +34,10 @@ struct seen {
 };
 
 void seen_take(struct seen *s, const struct connection_news *n);
-void seen_page(const struct seen *s, struct strb *to);
+
+/* One connector's, and what tells it from others (`tunnel="…"`), or NULL. */
+struct seen_group {
+    const struct seen *seen;
+    const char *labels;
+};
+void seen_page(const struct seen_group *groups, size_t count, struct strb *to);

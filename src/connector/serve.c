@@ -160,9 +160,10 @@ static void route(void *ctx, struct exchange *ex, enum connect_type type)
     size_t index = ingress_match_request(s->ingress, &ex->request, decoded_path(ex));
     const struct rule *rule = ingress_rule(s->ingress, index);
     ex->rule = (int)index;
-    log_debug("request", LSTR("request", ex->id), LSLICE("host", ex->request.host),
-              LSLICE("method", ex->request.method), LSLICE("target", ex->request.target),
-              LU64("rule", index), LSLICE("service", rule->service.text));
+    log_debug("request", LSTR("request", ex->id), LSTR("tunnel", s->tunnel),
+              LSLICE("host", ex->request.host), LSLICE("method", ex->request.method),
+              LSLICE("target", ex->request.target), LU64("rule", index),
+              LSLICE("service", rule->service.text));
     ex->at.routed = loop_now(s->loop);
     if (access_admit(s, ex, rule))
         serve_admitted(s, ex, rule, s->ingress);
@@ -191,8 +192,8 @@ static const char *cause_of(const char *text)
 /* One line for each request that failed, whatever it was. What a visitor does, or is not allowed to
  * do, is no fault of ours or of the origin's; a connection that breaks off has a line of its own.
  */
-static void log_failure(const struct exchange *ex, enum failure failure, enum hop hop,
-                        const char *why)
+static void log_failure(const struct serve *s, const struct exchange *ex, enum failure failure,
+                        enum hop hop, const char *why)
 {
     bool is_ours = (hop == HOP_CONNECTOR || hop == HOP_ORIGIN) &&
                    failure != FAILURE_ACCESS_DENIED && failure != FAILURE_ACCESS_UNVERIFIED &&
@@ -200,26 +201,28 @@ static void log_failure(const struct exchange *ex, enum failure failure, enum ho
     if (is_ours)
         log_warn("request failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
                  LSTR("failure", failure_word(failure)), LSTR("hop", hop_name(hop)),
-                 LSTR("why", cause_of(why)));
+                 LSTR("why", cause_of(why)), LSTR("tunnel", s->tunnel));
     else
         log_debug("request failed", LSTR("request", ex->id), LSLICE("host", ex->request.host),
                   LSTR("failure", failure_word(failure)), LSTR("hop", hop_name(hop)),
-                  LSTR("why", cause_of(why)));
+                  LSTR("why", cause_of(why)), LSTR("tunnel", s->tunnel));
 }
 
 void serve_failed_within(struct serve *s, const struct exchange *ex, enum failure failure,
                          const char *why)
 {
     count_failure(s, failure);
-    log_failure(ex, failure, failure_row(failure)->hop, why);
+    log_failure(s, ex, failure, failure_row(failure)->hop, why);
 }
 
 /* A head that the edge should not have sent: there is no request to name. */
 static void refused(void *ctx, enum failure failure, const char *text)
 {
+    struct serve *s = ctx;
     log_warn("head refused", LSTR("failure", failure_word(failure)),
-             LSTR("hop", hop_name(failure_row(failure)->hop)), LSTR("why", cause_of(text)));
-    count_failure(ctx, failure);
+             LSTR("hop", hop_name(failure_row(failure)->hop)), LSTR("why", cause_of(text)),
+             LSTR("tunnel", s->tunnel));
+    count_failure(s, failure);
 }
 
 static void observe(struct serve *s, size_t row, const struct exchange *ex, nsec at)
@@ -251,7 +254,7 @@ static void done(void *ctx, const struct exchange *ex)
     metric_add(s->metrics, SERVE_concurrent, -1);
     if (ex->verdict.failure != FAILURE_NONE) {
         count_failure(s, ex->verdict.failure);
-        log_failure(ex, ex->verdict.failure, ex->verdict.hop, ex->verdict.text);
+        log_failure(s, ex, ex->verdict.failure, ex->verdict.hop, ex->verdict.text);
     }
     if (status >= SERVE_CODE_MIN && status < SERVE_CODE_MIN + SERVE_CODES) {
         metric_add(s->metrics, SERVE_responses_1xx + status / 100 - 1, 1);

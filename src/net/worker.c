@@ -24,6 +24,8 @@ struct worker {
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
+    /* Of another thread it would be written to /proc, which Landlock forbids. */
+    (void)pthread_setname_np(pthread_self(), w->name);
     w->result = loop_new(&w->loop);
     if (w->result == 0) {
         w->mailbox = mailbox_ref(loop_mailbox(w->loop));
@@ -63,7 +65,6 @@ int worker_start(const char *name, int (*init)(void *ctx, struct loop *loop),
         worker_free(w);
         return err_from_errno(r);
     }
-    (void)pthread_setname_np(w->thread, w->name);
     while (sem_wait(&w->started) < 0)
         continue; /* interrupted by a signal */
     if (w->result < 0) {

@@ -28,7 +28,7 @@ static const struct command {
     { "route dns", "TUNNEL HOSTNAME", "lead a hostname to a tunnel", ANY_COUNT, cmd_route_dns },
     { "route balance", "HOSTNAME", "share its requests among replicas; show how", ANY_COUNT,
       cmd_route_balance },
-    { "run", "[TUNNEL]", "connect a tunnel: by name, or --token", ANY_COUNT, cmd_run },
+    { "run", "[TUNNEL...]", "connect tunnels: by name, or --token", ANY_COUNT, cmd_run },
     { "list", "", "tunnels", 0, cmd_list },
     { "info", "TUNNEL", "connectors of a tunnel", ANY_COUNT, cmd_info },
     { "token", "TUNNEL", "print the token that runs a tunnel", ANY_COUNT, cmd_token },
@@ -104,7 +104,7 @@ static int set_up_log(struct cli *c)
     if (log_format_parse(slice_str(c->o.log_format), &format) < 0)
         return fault_set(&c->fault, ERR_INVALID, "--log-format %s: logfmt or json is wanted",
                          c->o.log_format);
-    if (cli_protocol(c, &protocol) < 0)
+    if (cli_protocol(c, c->o.protocol, &protocol) < 0)
         return c->fault.code;
     if (slice_eq(slice_str(c->o.output), SLICE("json")))
         format = LOG_JSON;

@@ -35,6 +35,34 @@ TEST(a_page_is_the_sum_of_the_sets)
         free(sets[i]);
 }
 
+TEST(groups_of_sets_share_heads_and_have_their_own_labels)
+{
+    struct metric_set *sets[3];
+    struct strb page;
+    for (size_t i = 0; i < 3; i++)
+        sets[i] = metric_set_new(ROWS, 3);
+    metric_add(sets[0], 0, 5);
+    metric_add(sets[1], 0, 7);
+    metric_add(sets[2], 2, 3);
+    const struct metric_group groups[] = { { sets, 2, "tunnel=\"a\"" },
+                                           { &sets[2], 1, "tunnel=\"b\"" } };
+    strb_init(&page, 10000);
+    metric_pages(&page, groups, 2);
+    CHECK_SLICE(strb_slice(&page), SLICE("# HELP requests_total Requests.\n"
+                                         "# TYPE requests_total counter\n"
+                                         "requests_total{tunnel=\"a\",status=\"200\"} 12\n"
+                                         "requests_total{tunnel=\"b\",status=\"200\"} 0\n"
+                                         "requests_total{tunnel=\"a\",status=\"502\"} 0\n"
+                                         "requests_total{tunnel=\"b\",status=\"502\"} 0\n"
+                                         "# HELP open Open now.\n"
+                                         "# TYPE open gauge\n"
+                                         "open{tunnel=\"a\"} 0\n"
+                                         "open{tunnel=\"b\"} 3\n"));
+    strb_done(&page);
+    for (size_t i = 0; i < 3; i++)
+        free(sets[i]);
+}
+
 static const struct metric_desc TIMES[] = {
     { "wait_seconds", "Waits.", METRIC_HISTOGRAM, "phase=\"a\"" },
     { "wait_seconds", "Waits.", METRIC_HISTOGRAM, "phase=\"b\"" },
@@ -143,7 +171,7 @@ TEST(a_histogram_with_buckets_of_the_reference_has_those)
     free(sets[1]);
 }
 
-TESTS(RUN(a_page_is_the_sum_of_the_sets),
+TESTS(RUN(a_page_is_the_sum_of_the_sets), RUN(groups_of_sets_share_heads_and_have_their_own_labels),
       RUN(a_duration_falls_into_the_first_bucket_whose_bound_it_does_not_pass),
       RUN(a_histogram_is_cumulative_and_a_series_without_a_sample_is_left_out),
       RUN(a_label_cannot_break_the_page), RUN(a_page_that_does_not_fit_says_so),
