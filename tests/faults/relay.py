@@ -12,6 +12,7 @@ It takes orders on standard input, a JSON object a line, and answers each with o
     {"do": "rebind"}      (flow) UDP goes on from another port, as behind a NAT that forgot
     {"do": "reset"}       (flow) TCP connections are reset towards both ends
     {"do": "end"}         (flow) TCP connections end towards both ends, as when a process dies that owes nothing to read
+    {"do": "dials"}       when each client began a connection through it: address, and seconds of the monotonic clock
     {"do": "counts"}      what happened to packets so far
 
 Faults: loss, duplicate, corrupt and reorder are probabilities; delay, jitter and reorder_by are seconds; rate is bytes a second for each
@@ -27,6 +28,7 @@ import heapq
 import json
 import os
 import random
+import resource
 import select
 import socket
 import struct
@@ -38,6 +40,7 @@ PACKETS_A_TURN = 64
 QUEUED_MAX = 200000  # packets that wait for their time, over all flows
 STREAM_QUEUE_BYTES = 1 << 20
 READ_BYTES = 65536
+SO_TIMESTAMPNS = 35  # of Linux; Python has no name for it
 NO_FAULTS = {"loss": 0.0, "duplicate": 0.0, "corrupt": 0.0, "reorder": 0.0, "reorder_by": 0.02, "delay": 0.0, "jitter": 0.0, "rate": 0.0,
              "queue": 0.2, "hole": False}
 
@@ -172,6 +175,7 @@ class Relay:
         self.flows = collections.OrderedDict()
         self.serial = 0
         self.rules = []  # orders that hold for flows to come
+        self.dials, self.dialled = [], set()
         self.orders = b""
 
     def watch(self, fd, handler, events=select.EPOLLIN):
@@ -209,6 +213,16 @@ class Relay:
             return [self.flows[order["flow"]]]
         return list(self.flows.values())
 
+    def note_dial(self, client, data, more):
+        """Of QUIC: an Initial packet for a connection id that this client had not chosen before (RFC 9000 §17.2)."""
+        if len(data) > 6 and data[0] & 0xF0 == 0xC0:
+            key = (client, data[6:6 + data[5]])
+            if key not in self.dialled:
+                self.dialled.add(key)
+                # When the kernel had it: this program may be late.
+                seconds, nanoseconds = struct.unpack("qq", more[0][2])
+                self.dials.append(["%s:%d" % client[:2], time.monotonic() - (time.time() - seconds - nanoseconds / 1e9)])
+
     def obey(self, order):
         do = order["do"]
         if do == "set":
@@ -228,6 +242,8 @@ class Relay:
                 getattr(flow, do)()
         elif do == "flows":
             return {"flows": [flow.seen() for flow in self.flows.values()]}
+        elif do == "dials":
+            return {"dials": self.dials}
         elif do == "counts":
             return {"counts": dict(self.fate.counts)}
         else:
@@ -473,6 +489,7 @@ class Door:
                 udp.close()
                 continue
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+            udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             udp.setblocking(False)
             tcp.setblocking(False)
             return tcp, udp
@@ -486,17 +503,19 @@ class Door:
             conn, client = self.tcp.accept()
         except OSError:
             return
+        self.relay.dials.append(["%s:%d" % client[:2], time.monotonic()])
         self.relay.add(TcpFlow, "tcp", client, self.relay, conn, self.target)
 
     def on_packets(self, _):
         for _ in range(PACKETS_A_TURN):
             try:
-                data, client = self.udp.recvfrom(READ_BYTES)
+                data, more, _, client = self.udp.recvmsg(READ_BYTES, 64)
             except OSError:
                 return
             flow = self.by_client.get(client)
             if flow is None:
                 flow = self.by_client[client] = self.relay.add(UdpFlow, "udp", client, self.relay, self)
+            self.relay.note_dial(client, data, more)
             self.relay.fate.packet(flow.ways["up"], data, flow.to_edge)
 
 
@@ -553,6 +572,8 @@ def main():
     parser.add_argument("--to", help="host:port of the edge, for UDP and TCP")
     parser.add_argument("--tun", help="name of a TUN device")
     args = parser.parse_args()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a flow has a socket
     relay = Relay(args.seed)
     if args.tun:
         TunDoor(relay, args.tun)

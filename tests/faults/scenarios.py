@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+import storm as storms
 from load import Load, Visitor
 from world import environment, need, until
 
@@ -168,6 +169,34 @@ def edge_crash(world, form):
         requests, failures, longest = requests + load.requests, failures + load.failed(), max(longest, load.gap("GET"))
     need(not is_ours or max(times) <= form.pick(40, 3), "back after " + ", ".join(f"{t:.2f}" for t in times) + " s")
     return Row(requests, failures, longest, f"back after at most {max(times):.2f} s, {links} links")
+
+
+@scenario("edge restart, many connectors", "connections that lose their edge at one moment do not come back at one moment", ADIT[:1], estimate=90)
+def storm(world, form):
+    """250 connectors of four connections, told at once by an edge that stops. Their dials are counted in front of it, for how fast it takes
+    them says nothing of how they come."""
+    edge, origin = world.edge(), world.origin()
+    relay = world.relay("--to", edge.addresses["tunnel"])
+    count = form.pick(12, 250)
+    links = 4 * count
+    for i in range(count):
+        if i % 50 == 0:  # an edge lets a tunnel have 256 connections
+            tunnel = world.tunnel(edge, f"t{i}")
+        world.connector(edge, tunnel, origin.url, relay, wait=False)
+        if i % 10 == 9:  # so that their start is no storm either
+            edge.wait_links(4 * (i + 1), 120)
+    edge.wait_links(links, 120)
+    end = time.monotonic()
+    edge.stop()
+    edge = world.edge(data_dir=edge.dir, addresses=edge.addresses)
+    seen = storms.watch_return(edge, links, 120)
+    dials = storms.first_dials(relay, end)
+    need(len(dials) >= 0.95 * links, f"{len(dials)} of {links} connections dialled anew")
+    share, spread = storms.busiest(dials) / len(dials), max(dials) - min(dials)
+    need(share <= form.pick(0.5, 0.25), f"{share:.0%} of the connections dial in the same 100 ms")
+    need(spread >= 1, f"all connections dial within {spread:.2f} s")
+    return Row(0, 0, None, f"{links} connections of {count} connectors: {share:.0%} of them dial in the busiest 100 ms, all in {spread:.1f} s; "
+                           f"the edge has them all {seen[-1][0] - edge.ready_at:.1f} s after its return, {storms.busiest(storms.arrivals(seen))} in the busiest 100 ms")
 
 
 @scenario("edge cannot write", "what serves goes on; a change is refused in words; all is well once there is room", ADIT[:1])

@@ -250,3 +250,18 @@ def test_the_load_client_counts_wrong_answers_and_gaps():
     assert get.failed >= get.requests - 1 and put.failed == put.requests
     assert set(put.failures) == {"wrong body"}
     assert load.gap("PUT") == load.end - load.begin
+
+
+def test_dials_are_told_once_each(relay):
+    udp = Udp(relay)
+    long_header = bytes([0xC3, 0, 0, 0, 1, 8])
+    for packet in (long_header + b"A" * 8, long_header + b"A" * 8, bytes([0x43]) + b"A" * 20, long_header + b"B" * 8):
+        udp.sock.send(packet)
+    udp.receive(4)
+    stream = tcp(relay)
+    stream.sendall(b"x")
+    stream.recv(1)
+    clients = [client for client, _ in relay.dials()]
+    assert clients == 2 * ["127.0.0.1:%d" % udp.sock.getsockname()[1]] + ["127.0.0.1:%d" % stream.getsockname()[1]]
+    times = [when for _, when in relay.dials()]
+    assert times == sorted(times) and times[-1] <= time.monotonic()

@@ -205,6 +205,9 @@ class Relay:
     def flows(self):
         return self.order("flows")["flows"]
 
+    def dials(self):
+        return [(client, when) for client, when in self.order("dials")["dials"]]
+
     def counts(self):
         return self.order("counts")["counts"]
 
