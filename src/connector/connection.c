@@ -635,6 +635,12 @@ int connection_new(struct loop *loop, const struct connection_conf *conf, struct
     return 0;
 }
 
+void connection_doubt(struct connection *c, const struct addr *edge)
+{
+    if (c->state == CONNECTION_SERVING && addr_eq(&c->edge, edge))
+        c->transport->ops->ping(c->transport);
+}
+
 bool connection_stats(const struct connection *c, struct quic_stats *ret)
 {
     return c->transport != NULL && c->transport->ops->stats(c->transport, ret);

@@ -68,6 +68,8 @@ struct connection;
 /* Starts to dial at once. */
 int connection_new(struct loop *loop, const struct connection_conf *conf, struct connection **ret)
     __attribute__((warn_unused_result));
+/* An edge at this address may be gone: if it is this one's it is asked for a sign of life now. */
+void connection_doubt(struct connection *c, const struct addr *edge);
 /* Of its QUIC connection; false when there is none that is open. */
 bool connection_stats(const struct connection *c, struct quic_stats *ret);
 /* The local configuration is another one: JSON from malloc, taken over. The edge is told now, and

@@ -14,15 +14,24 @@
 
 /* ---- orders for a worker ---- */
 
-enum order_kind { ORDER_OPEN, ORDER_START, ORDER_DRAIN, ORDER_CLOSE, ORDER_STATS, ORDER_TELL };
+enum order_kind {
+    ORDER_OPEN,
+    ORDER_START,
+    ORDER_DRAIN,
+    ORDER_CLOSE,
+    ORDER_STATS,
+    ORDER_TELL,
+    ORDER_DOUBT
+};
 
 struct order {
     struct mail mail;
     struct connector_worker *worker;
     enum order_kind kind;
     unsigned index;
-    sem_t *done; /* posted when it was carried out, or NULL */
-    char *told;  /* of ORDER_TELL, which is for connection 0 */
+    sem_t *done;      /* posted when it was carried out, or NULL */
+    char *told;       /* of ORDER_TELL, which is for connection 0 */
+    struct addr edge; /* of ORDER_DOUBT */
 };
 
 static void configure(void *ctx, struct config_ask *ask);
@@ -78,13 +87,16 @@ static void order_deliver(struct mail *m)
         connection_tell_configuration(w->connections[0], o->told);
         o->told = NULL;
     }
-    bool is_for_all = o->kind == ORDER_DRAIN || o->kind == ORDER_STATS || o->kind == ORDER_CLOSE;
+    bool is_for_all = o->kind == ORDER_DRAIN || o->kind == ORDER_STATS || o->kind == ORDER_CLOSE ||
+                      o->kind == ORDER_DOUBT;
     for (unsigned i = 0; i < TUNNEL_CONNECTIONS_MAX && is_for_all; i++) {
         if (w->connections[i] == NULL)
             continue;
         struct seen_connection *seen = &w->connector->seen.connections[i];
         if (o->kind == ORDER_DRAIN)
             connection_drain(w->connections[i]);
+        else if (o->kind == ORDER_DOUBT)
+            connection_doubt(w->connections[i], &o->edge);
         else if (o->kind == ORDER_STATS) /* whoever gave the order waits meanwhile */
             seen->is_open = connection_stats(w->connections[i], &seen->quic);
         else
@@ -171,10 +183,20 @@ static void log_news(struct connector *c, const struct connection_news *n)
         log_info("unregistering", LU64("connIndex", n->index), LSTR("tunnel", c->tunnel));
 }
 
+/* One connection has lost its edge: the others at that address, which may be silent for most of a
+ * minute, find out now whether they have. */
+static void doubt(struct connector *c, const struct connection_news *n)
+{
+    for (unsigned i = 0; i < c->worker_count && !c->is_stopped; i++)
+        give_order(c, i, &(struct order){ .kind = ORDER_DOUBT, .edge = n->edge });
+}
+
 static void news_deliver(struct mail *m)
 {
     struct connection_news *n = container_of(m, struct connection_news, mail);
     struct connector *c = n->ctx;
+    if (n->state == CONNECTION_BACKOFF && c->states[n->index] == CONNECTION_SERVING)
+        doubt(c, n);
     c->states[n->index] = n->state;
     if (n->state == CONNECTION_SERVING)
         c->is_managed = n->is_remotely_managed;

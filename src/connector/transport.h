@@ -38,6 +38,8 @@ struct transport_ops {
     void (*set_owner)(struct transport *, struct task *owner); /* of an open one */
     /* Our address on the way to the edge. */
     void (*local)(const struct transport *, struct addr *ret);
+    /* Asks the edge of an open one for a sign of life, so that its absence is noticed soon. */
+    void (*ping)(struct transport *);
     /* False where there is nothing to say. */
     bool (*stats)(const struct transport *, struct quic_stats *ret);
     void (*close)(struct transport *); /* and frees */

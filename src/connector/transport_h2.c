@@ -302,6 +302,13 @@ static void close_now(struct transport *base)
     loop_reap(t->base.loop, &t->reaper, reap);
 }
 
+static void ping(struct transport *base)
+{
+    struct transport_h2 *t = of(base);
+    if (t->h2 != NULL)
+        h2_conn_ping(t->h2);
+}
+
 static const struct transport_ops H2 = {
     .kind = TRANSPORT_H2,
     .state = state,
@@ -313,6 +320,7 @@ static const struct transport_ops H2 = {
     .is_idle = is_idle,
     .set_owner = set_owner,
     .local = local,
+    .ping = ping,
     .stats = stats,
     .close = close_now,
 };

@@ -98,6 +98,11 @@ static void close_now(struct transport *base)
     free(t);
 }
 
+static void ping(struct transport *base)
+{
+    quic_conn_ping(of(base)->quic);
+}
+
 static const struct transport_ops QUIC = {
     .kind = TRANSPORT_QUIC,
     .state = state,
@@ -109,6 +114,7 @@ static const struct transport_ops QUIC = {
     .is_idle = is_idle,
     .set_owner = set_owner,
     .local = local,
+    .ping = ping,
     .stats = stats,
     .close = close_now,
 };

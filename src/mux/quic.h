@@ -24,11 +24,11 @@ void quic_creds_unref(struct quic_creds *c); /* NULL is accepted */
 
 struct quic_conf {
     struct quic_creds *creds;
-    const char *alpn; /* "argotunnel"; mandatory on both sides */
-    nsec idle;        /* max_idle_timeout that we announce; 0 = QUIC_IDLE_MS */
-    nsec keepalive;   /* PING after this long in which nothing was sent; 0 = never */
-    nsec
-        keepalive_quiet; /* likewise, when no stream has moved for ten seconds; 0 = no difference */
+    const char *alpn;     /* "argotunnel"; mandatory on both sides */
+    nsec idle;            /* max_idle_timeout that we announce; 0 = QUIC_IDLE_MS */
+    nsec keepalive;       /* PING after this long in which nothing was sent; 0 = never */
+    nsec keepalive_quiet; /* likewise, when no stream has moved for ten seconds, the first time
+                             after any part of it; 0 = no difference */
     nsec give_up;   /* the end, when nothing has come for so long since something was sent that asks
                        for an acknowledgement; 0 = the idle timeout alone */
     nsec handshake; /* bound of the whole handshake; 0 = 5 s */

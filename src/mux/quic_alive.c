@@ -16,6 +16,7 @@ static void keep_alive(struct quic_conn *c, nsec every)
 void quic_note_traffic(struct quic_conn *c)
 {
     c->traffic_at = loop_now(c->e->loop);
+    c->is_quiet = false;
     if (c->conf.keepalive > 0)
         keep_alive(c, c->conf.keepalive);
 }
@@ -30,10 +31,16 @@ void quic_conn_ping(struct quic_conn *c)
     task_wake(&c->send);
 }
 
-static nsec usual(const struct quic_conn *c)
+/* The first long pause has any length: connections that fell silent at one moment then ask at
+ * different ones, so that one of them soon finds out that their peer is gone. */
+static nsec usual(struct quic_conn *c)
 {
-    bool is_quiet = loop_now(c->e->loop) - c->traffic_at > QUIET_NSEC;
-    return is_quiet && c->conf.keepalive_quiet > 0 ? c->conf.keepalive_quiet : c->conf.keepalive;
+    bool was_quiet = c->is_quiet;
+    c->is_quiet = c->conf.keepalive_quiet > 0 && loop_now(c->e->loop) - c->traffic_at > QUIET_NSEC;
+    if (!c->is_quiet)
+        return c->conf.keepalive;
+    return was_quiet ? c->conf.keepalive_quiet
+                     : NSEC_PER_SEC + rng_below(loop_rng(c->e->loop), c->conf.keepalive_quiet);
 }
 
 /* Whatever comes is a sign of life. */

@@ -82,6 +82,7 @@ struct quic_conn {
     nsec unacked_since; /* see struct quic_stats */
     bool is_refused;    /* said by the peer's machine, since anything was heard */
     nsec keepalive;     /* in force */
+    bool is_quiet;      /* it is the one for when no stream moves */
     nsec traffic_at;    /* a stream moved */
     bool is_released, is_handshake_done;
     uint64_t bytes_sent, bytes_received;

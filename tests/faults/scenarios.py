@@ -199,6 +199,27 @@ def storm(world, form):
                            f"the edge has them all {seen[-1][0] - edge.ready_at:.1f} s after its return, {storms.busiest(storms.arrivals(seen))} in the busiest 100 ms")
 
 
+@scenario("edge kill -9, quiet connector", "the first of its idle connections that finds out tells the others", ADIT[:1], estimate=60)
+def quiet(world, form):
+    """Nothing is sent for ten seconds and more; then the edge is gone without a word, which only who asks finds out."""
+    edge, origin = world.edge(), world.origin()
+    connections = form.pick(16, 4)
+    rounds, times, waits = form.pick(1, 3), [], []
+    connector = world.connector(edge, world.tunnel(edge), origin.url, connections=connections)
+    for _ in range(rounds):
+        silent = storms.silence(connector)
+        edge.kill()
+        killed = time.monotonic()
+        first = storms.when_left(connector, connections - 1)
+        times.append(storms.when_left(connector, 0) - first)
+        waits.append(first - killed)
+        edge = world.edge(data_dir=edge.dir, addresses=edge.addresses)
+        edge.wait_links(connections)
+        need(silent > 10, f"silent for {silent:.1f} s")
+    need(max(times) <= form.pick(10, 3), f"the last connection found out {max(times):.1f} s after the first")
+    return Row(0, 0, None, f"of {connections} idle connections the first found out after {', '.join(f'{w:.1f}' for w in waits)} s, the last at most {max(times):.1f} s later")
+
+
 @scenario("edge cannot write", "what serves goes on; a change is refused in words; all is well once there is room", ADIT[:1])
 def disk_full(world, form):
     """No file may grow: as on a full disk, for the data directory, the log and the access log alike."""

@@ -1,7 +1,7 @@
 """How connections that lost their edge at one moment come back: when each of them dials, and when the edge has it again."""
 import time
 
-from world import need
+from world import need, until
 
 WIDTH = 0.1  # seconds of the busiest moment
 
@@ -43,3 +43,27 @@ def watch_return(edge, links, seconds):
 def arrivals(seen):
     """When each of them was seen to be there."""
     return [when for (_, before), (when, now) in zip(seen, seen[1:]) for _ in range(max(0, now - before))]
+
+
+# ---- an edge that is gone without a word ----
+
+def when_left(connector, count, seconds=90):
+    """When no more than so many of its connections are registered."""
+    def left():
+        return connector.metrics()["cloudflared_tunnel_ha_connections"]
+
+    until(lambda: left() <= count, lambda: f"{count} connections left; there are {left()}", seconds)
+    return time.monotonic()
+
+
+def silence(connector):
+    """Waits until no connection has sent anything for two seconds, which none does before it was idle for ten; since the beginning."""
+    begin = last = time.monotonic()
+    sent = None
+    while time.monotonic() - last < 2:
+        now = {name: value for name, value in connector.metrics().items() if name.startswith("quic_client_sent_bytes")}
+        if now != sent:
+            sent, last = now, time.monotonic()
+        need(time.monotonic() - begin < 60, "never silent for two seconds")
+        time.sleep(0.05)
+    return time.monotonic() - begin
