@@ -7,9 +7,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "http/date.h"
-#include "http/h1_body.h"
 #include "http/h1_head.h"
-#include "http/page.h"
+#include "http/h1_server_int.h"
 #include "http/status.h"
 
 #define OUT_BYTES_MAX      (HEAD_BYTES_MAX + BODY_BYTES_MAX + 4096)
@@ -18,43 +17,6 @@
 #define DRAIN_IDLE_NSEC (NSEC_PER_SEC / 2)
 #define LINGER_NSEC                                                                                \
     (2 * NSEC_PER_SEC) /* for the last answer to arrive before a reset could destroy it */
-
-enum conn_state {
-    CONN_IDLE, /* no byte of a request yet */
-    CONN_HEAD, /* some */
-    CONN_EXCHANGE,
-    CONN_LINGER, /* finished; what still arrives is dropped */
-    CONN_OVER,
-};
-
-struct h1_conn {
-    struct list node;
-    struct list waiting; /* among those without a request: CONN_IDLE and CONN_HEAD */
-    struct h1_group *group;
-    struct task task;
-    struct deadline deadline;
-    struct stream *s;
-    struct addr peer;
-    const char *scheme;
-    struct buf in, out;
-    enum conn_state state;
-    struct http1_scan scan; /* how far the search for the head's end went */
-    struct exchange *ex;
-    struct h1_reader reader; /* the request's body */
-    struct h1_writer writer; /* the response's body */
-    bool head_sent, continue_sent;
-    bool keeps_alive; /* after this exchange */
-    bool in_over;     /* the visitor finished its direction */
-    bool is_1_0;
-    size_t lingered;
-    uint64_t received; /* bytes of bodies that came from the visitor, so far */
-    uint64_t given;    /* bytes that the stream to the visitor took, so far */
-    uint64_t moved;    /* bytes that had moved when the deadline was set */
-    nsec patience;     /* that the deadline was set with */
-    bool was_owed;     /* bytes waited for the visitor then */
-    uint64_t requests;
-    struct reaper reaper;
-};
 
 static void conn_run(struct task *t);
 
@@ -344,161 +306,18 @@ static int head_step(struct h1_conn *c)
     return 0;
 }
 
-/* ---- the exchange ---- */
-
-static bool is_upgraded(const struct h1_conn *c)
-{
-    return c->ex->is_upgraded && c->head_sent;
-}
-
-/* Moves what arrived towards the origin. */
-static int upload_step(struct h1_conn *c)
-{
-    struct exchange *ex = c->ex;
-    if (is_upgraded(c)) {
-        if (!ex->up.ended && body_put(&ex->up, &c->in, SIZE_MAX) > 0)
-            exchange_wake_right(ex);
-        else if (!ex->up.ended && body_is_stuck(&ex->up, &c->in))
-            return ERR_NOMEM;
-        if (!ex->up.ended && c->in_over && buf_is_empty(&c->in)) {
-            body_end(&ex->up);
-            exchange_wake_right(ex);
-        }
-        return 0;
-    }
-    if (c->reader.is_over || ex->request.upgrade != UPGRADE_NONE)
-        return 0;
-    uint64_t before = ex->up.total;
-    int r = h1_reader_run(&c->reader, &c->in, &ex->up, &ex->arena, &ex->up_trailers);
-    if (r == 0)
-        body_end(&ex->up);
-    c->received += ex->up.total - before;
-    if (ex->up.total != before || r == 0)
-        exchange_wake_right(ex);
-    if (r == ERR_AGAIN && c->in_over && buf_is_empty(&c->in))
-        return ERR_CUT;
-    return r == ERR_AGAIN ? 0 : r;
-}
-
-static int send_interims(struct h1_conn *c)
-{
-    struct exchange *ex = c->ex;
-    int r = 0;
-    if (ex->wants_body && ex->request.expects_continue && !c->continue_sent &&
-        ex->response == NULL && !c->reader.is_over && !c->is_1_0) {
-        c->continue_sent = true;
-        r = buf_put(&c->out, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
-    }
-    for (; r == 0 && ex->interim != NULL; ex->interim = ex->interim->next) {
-        bool is_continue = ex->interim->status == 100;
-        if (c->is_1_0 || (is_continue && (c->continue_sent || !ex->request.expects_continue)))
-            continue;
-        c->continue_sent |= is_continue;
-        r = h1_write_interim(&c->out, ex->interim);
-    }
-    return r;
-}
-
-static int send_head(struct h1_conn *c)
-{
-    struct exchange *ex = c->ex;
-    if (ex->response == NULL || c->head_sent)
-        return 0;
-    /* An unread request body would have to be swallowed before the next request: end instead. */
-    if (!c->reader.is_over)
-        c->keeps_alive = false;
-    if (c->group->is_draining)
-        c->keeps_alive = false;
-    if (ex->is_upgraded && ex->request.upgrade == UPGRADE_NONE)
-        return ERR_PROTO;
-    if (c->group->head_out != NULL)
-        c->group->head_out(c->group->ctx, ex);
-    if (!ex->is_upgraded && ex->request.upgrade != UPGRADE_NONE && !ex->up.ended) {
-        body_end(&ex->up);
-        exchange_wake_right(ex);
-    }
-    struct h1_response_opts opts = { .is_1_0 = c->is_1_0 };
-    if (ex->response->framing == FRAMING_STREAM && c->is_1_0)
-        c->keeps_alive = false; /* the end of the connection is the end of the body */
-    opts.keeps_alive = c->keeps_alive;
-    int r = h1_write_response(&c->out, ex->response, &opts);
-    if (r < 0)
-        return r;
-    h1_writer_init(&c->writer,
-                   ex->is_upgraded || c->is_1_0 ? FRAMING_LENGTH : ex->response->framing);
-    c->head_sent = true;
-    if (ex->is_upgraded)
-        task_wake(&c->task); /* what came before the agreement goes up now */
-    return 0;
-}
-
-/* Moves the body on as far as the transport takes it. What the transport took makes room for more:
- * until it stops, or all is out, for nobody else will wake us. */
-static int send_body(struct h1_conn *c)
-{
-    struct exchange *ex = c->ex;
-    for (;;) {
-        size_t before = buf_len(&ex->down.held);
-        int r = c->head_sent ? h1_writer_run(&c->writer, &ex->down, ex->down_trailers, &c->out) : 0;
-        size_t moved = before - buf_len(&ex->down.held);
-        ex->bytes_down += moved;
-        if (moved > 0)
-            exchange_wake_right(ex);
-        size_t waiting = buf_len(&c->out);
-        if (r == 0 && waiting > 0)
-            r = stream_write(c->s, &c->out);
-        c->given += waiting - buf_len(&c->out);
-        if (r < 0)
-            return r;
-        if (!c->head_sent || buf_is_empty(&ex->down.held))
-            return 0;
-    }
-}
-
-static int answer_failure(struct h1_conn *c)
-{
-    struct exchange *ex = c->ex;
-    struct page page;
-    page_for_failure(ex->verdict.failure, ex->verdict.text, &page);
-    buf_drop(&ex->down.held, buf_len(&ex->down.held));
-    ex->down.ended = false;
-    return page_respond(ex, &page);
-}
-
-/* The response broke off, and what came of it is out: the connection goes with a reset, because
- * what broke off must not look complete. */
-static bool is_cut_off(const struct h1_conn *c)
-{
-    const struct exchange *ex = c->ex;
-    return exchange_has_failed(ex) && !ex->down.ended && buf_is_empty(&ex->down.held) &&
-           buf_is_empty(&c->out);
-}
-
 /* ERR_AGAIN; 0 when the exchange is over and the next request may be read; ERR_CLOSED when the
  * connection ended. */
 static int exchange_step(struct h1_conn *c)
 {
     struct exchange *ex = c->ex;
-    int r = upload_step(c);
-    if (r < 0 && !exchange_has_failed(ex))
-        exchange_fail(ex, r, HOP_VISITOR, "the request's body is malformed or was cut off");
-    r = 0;
-    if (exchange_has_failed(ex) && ex->response == NULL)
-        r = answer_failure(c);
-    if (r == 0)
-        r = send_interims(c);
-    if (r == 0)
-        r = send_head(c);
-    if (r == 0)
-        r = send_body(c);
-    if (r == 0 && is_cut_off(c))
-        r = ERR_CUT;
-    if (r < 0 && r != ERR_AGAIN) {
+    int r = h1_exchange_move(c);
+    if (r == ERR_AGAIN)
+        return ERR_AGAIN;
+    if (r < 0) {
         conn_close(c, r);
         return ERR_CLOSED;
     }
-    if (!c->head_sent || !body_is_over(&ex->down) || !c->writer.is_over || !buf_is_empty(&c->out))
-        return ERR_AGAIN;
     bool goes_on = c->keeps_alive && !ex->is_upgraded;
     if (!goes_on && !ex->is_upgraded) {
         exchange_end(c);
@@ -526,8 +345,9 @@ static size_t wanted(const struct h1_conn *c)
         return 0;
     if (c->state != CONN_EXCHANGE)
         return READ_STEP_BYTES;
-    bool takes_body = is_upgraded(c) ? !c->ex->up.ended
-                                     : !c->reader.is_over && c->ex->request.upgrade == UPGRADE_NONE;
+    bool takes_body = h1_exchange_is_upgraded(c)
+                          ? !c->ex->up.ended
+                          : !c->reader.is_over && c->ex->request.upgrade == UPGRADE_NONE;
     if (takes_body)
         return held < READ_STEP_BYTES && body_room(&c->ex->up) > 0 ? READ_STEP_BYTES : 0;
     return held < PIPELINE_BYTES_MAX ? PIPELINE_BYTES_MAX : 0;
@@ -614,7 +434,7 @@ static nsec patience_of(const struct h1_conn *c)
     const struct exchange *ex = c->ex;
     if (!buf_is_empty(&c->out))
         return c->group->stall; /* it takes nothing */
-    if (is_upgraded(c))
+    if (h1_exchange_is_upgraded(c))
         return 0;
     if (c->in_over) /* a closed socket looks like this too, until something is written to it */
         return c->group->half;
