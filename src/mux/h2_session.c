@@ -102,6 +102,7 @@ int h2_open(struct loop *loop, const struct h2_conf *conf, struct stream *under,
     c->loop = loop;
     c->conf = *conf;
     fill_in(&c->conf);
+    h2_watch_init(c);
     int r = new_session(c);
     if (r == 0)
         r = submit_settings(c);
@@ -291,21 +292,6 @@ void h2_conn_abort(struct h2_conn *c)
     end_now(c);
 }
 
-/* ---- what a peer may do for nothing ---- */
-
-void h2_abuse(struct h2_conn *c, unsigned points)
-{
-    nsec now = loop_now(c->loop);
-    int64_t forgiven = (int64_t)((now - c->abuse_at) / NSEC_PER_MSEC * c->conf.abuse_rate / 1000);
-    if (forgiven > 0) {
-        c->abuse = c->abuse > forgiven ? c->abuse - forgiven : 0;
-        c->abuse_at = now;
-    }
-    c->abuse += points;
-    if (c->abuse > c->conf.abuse_burst)
-        c->is_abusive = true;
-}
-
 /* ---- reading ---- */
 
 static void fail_of(struct h2_conn *c, int ng_error)
@@ -322,7 +308,8 @@ static void feed(struct h2_conn *c)
 {
     while (!buf_is_empty(&c->in) && c->state != H2_CLOSED) {
         struct slice part = buf_front(&c->in);
-        ssize_t n = nghttp2_session_mem_recv(c->ng, part.p, part.n);
+        h2_watch(c, part);
+        ssize_t n = c->is_abusive ? 0 : nghttp2_session_mem_recv(c->ng, part.p, part.n);
         if (c->is_abusive || n < 0) {
             fail_of(c, (int)(n < 0 ? n : 0));
             return;
