@@ -35,6 +35,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     bool is_request = c->conf.is_server && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
     if (frame->hd.type != NGHTTP2_HEADERS)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    c->heading = frame->hd.stream_id;
     if (is_request) {
         s = h2_stream_new(c, frame->hd.stream_id);
         if (s == NULL)

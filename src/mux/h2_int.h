@@ -34,6 +34,7 @@ struct h2_conn {
     int write_err;      /* nothing can be written any more */
     bool is_goaway_out; /* one with an error: the last frame */
     uint32_t fault;     /* its code */
+    int32_t heading;    /* the stream whose header block came last */
     bool is_draining;   /* h2_conn_drain was called */
     bool is_acked;      /* our SETTINGS were acknowledged */
     bool says_going;    /* we sent a notice of GOAWAY; the PING behind it is not answered yet */

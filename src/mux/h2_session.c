@@ -439,11 +439,40 @@ static void run_deadlines(struct h2_conn *c)
         run_stalled(c);
 }
 
+/* A header block that cannot be read ends the connection, since those behind it build on it: one
+ * field beyond 64 KiB is enough, which the library takes from nobody. Its own stream broke the
+ * protocol; the others were cut off, and what they asked for may be asked elsewhere. If that one
+ * were asked elsewhere too, it would end every connection that there is. */
+static void blame(struct h2_conn *c)
+{
+    list_each(it, &c->streams)
+    {
+        struct h2_stream *s = container_of(it, struct h2_stream, node);
+        int err = s->id == c->heading ? ERR_PROTO : ERR_CUT;
+        if (s->in_err == 0 && !s->is_in_over)
+            s->in_err = err;
+        if (s->out_err == 0)
+            s->out_err = err;
+    }
+}
+
+/* The library found a fault of the peer. */
+static void fail_of_fault(struct h2_conn *c)
+{
+    const char *text = nghttp2_http2_strerror(c->fault);
+    if (c->fault == NGHTTP2_COMPRESSION_ERROR) {
+        text = "a header block that cannot be read: one field is larger than 64 KiB, or it is "
+               "not valid HPACK";
+        blame(c);
+    }
+    h2_fail(c, ERR_PROTO, c->fault, text);
+}
+
 static void run(struct task *t)
 {
     struct h2_conn *c = container_of(t, struct h2_conn, task);
-    if (c->is_goaway_out) /* the library found a fault of the peer */
-        h2_fail(c, ERR_PROTO, c->fault, nghttp2_http2_strerror(c->fault));
+    if (c->is_goaway_out)
+        fail_of_fault(c);
     if (c->state != H2_CLOSED)
         receive(c);
     if (c->state != H2_CLOSED)
