@@ -223,5 +223,5 @@ def test_connections_that_come_and_go_meet_exchanges_of_every_worker(transport, 
         over.set()
         for t in threads:
             t.join()
+        stop("adit", stays, edge)
     assert not failures, failures[:3]
-    stop("adit", stays, edge)
