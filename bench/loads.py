@@ -61,10 +61,10 @@ def drain(sock, rest, length):
     return took
 
 
-def is_served(target, path="/"):
+def is_served(target, path="/", seconds=5):
     """Whether one request is answered with 200 and its whole body."""
     try:
-        with connect(target, 5) as sock:
+        with connect(target, seconds) as sock:
             sock.sendall(head(target, "GET", path))
             status, length, rest = answer(sock)
             return status == 200 and length is not None and drain(sock, rest, length) == length

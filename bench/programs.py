@@ -154,6 +154,17 @@ class Program:
             except OSError:
                 pass
 
+    def signal(self, number):
+        """To all of its processes: some have helpers of their own."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self):
+        """As a crash does it."""
+        if self in running:
+            running.remove(self)
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
     def stop(self, seconds=10):
         """Asks, then insists. The whole session of the program is gone afterwards."""
         if self in running:

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import loads
+import outages
 from programs import Failure, until
 
 GIB = 1 << 30
@@ -25,6 +26,11 @@ FIGURES = {
     "cpu_up": Figure("CPU s per GiB up", "{:.2f}", False),
     "down8": Figure("8 downloads, Gbit/s", "{:.2f}", True),
     "cpu_down8": Figure("CPU s per GiB, 8 downloads", "{:.2f}", False),
+    "killed_gap": Figure("kill -9 of one of two clients: longest gap, ms", "{:,.0f}", False),
+    "killed_failed": Figure("kill -9 of one of two clients: failed GETs", "{:,.0f}", False),
+    "frozen_gap": Figure("SIGSTOP of one of two clients: longest gap, ms", "{:,.0f}", False),
+    "frozen_failed": Figure("SIGSTOP of one of two clients: failed GETs", "{:,.0f}", False),
+    "reconnect": Figure("server kill -9 and restart: to the first request, ms", "{:,.0f}", False),
     "idle_server": Figure("RSS idle, server, MiB", "{:.1f}", False),
     "idle_client": Figure("RSS idle, client, MiB", "{:.1f}", False),
     "peak_server": Figure("RSS peak under load, server, MiB", "{:.1f}", False),
@@ -35,23 +41,27 @@ FIGURES = {
     "size_client": Figure("stripped binary, client, MB", "{:.2f}", False),
 }
 # What --rows may name, in the order of measuring.
-ROWS = ["start", "requests", "latency", "down", "up", "down8", "rss", "websockets", "size"]
+ROWS = ["start", "requests", "latency", "down", "up", "down8", "rss", "websockets", "failover", "reconnect", "size"]
+OF_LOADS = {"start", "requests", "latency", "down", "up", "down8", "rss"}
 
 
 class Sizes:
     """How much of everything; --quick does just enough to see that it works."""
 
     def __init__(self, quick):
-        self.seconds = 2 if quick else 10
+        self.seconds = 2 if quick else 8
         self.warm = 1 if quick else 2
         self.big = GIB // 8 if quick else GIB
         self.part = self.big // 8
         self.sockets = 100 if quick else 1000
+        self.outage = 2 if quick else 6  # seconds that are looked at after one of two clients has gone
+        self.patience = 1 if quick else 5  # seconds until a GET meanwhile has failed
 
 
 def measure(system, rows, sizes, value, failed):
     """Starts the system and measures the rows. value(figure, number) and failed(row, why) take what comes of it."""
-    if set(rows) - {"websockets", "size"}:
+    rows = [row for row in rows if system.rows is None or row in system.rows]
+    if OF_LOADS & set(rows):
         took = begin(system)
         if "start" in rows and system.measures_processes:
             value("start", took * 1000)
@@ -61,6 +71,13 @@ def measure(system, rows, sizes, value, failed):
         # A system that has been under load has memory at hand, or gives some back meanwhile: this one is new.
         begin(system)
         attempt("websockets", websockets, system, sizes, value, failed)
+        system.stop()
+    if "failover" in rows and system.is_tunnel and not system.without_replicas:
+        attempt("failover", outages.failover, system, sizes, value, failed)
+        system.stop()
+    if "reconnect" in rows and system.is_tunnel:
+        begin(system)
+        attempt("reconnect", outages.reconnect, system, sizes, value, failed)
         system.stop()
     if "size" in rows:
         for side, path in system.paths().items():

@@ -69,6 +69,9 @@ class System:
 
     name = title = ""
     measures_processes = True
+    rows = None  # those that are measured of it; None for all
+    is_tunnel = True  # has a client that comes back when its server was away
+    without_replicas = None  # why there is no second client for the same thing, or None
 
     def __init__(self, where, origin):
         self.dir = where / self.name
@@ -99,10 +102,29 @@ class System:
     def start(self):
         """Starts the processes; they need not serve yet."""
 
-    def run(self, side, *command):
-        program = Program(side, command, self.dir / f"{side}.log", cwd=self.dir)
+    def start_server(self):
+        """Starts everything but clients, where those can be several."""
+
+    def serve(self):
+        """Starts the server, at the ports that it had before."""
+
+    def client(self, number=1):
+        """Starts a client; a second one serves the same."""
+
+    def is_registered(self, client):
+        """Whether everything that this client has to set up at the server is there."""
+
+    def run(self, side, *command, number=1):
+        program = Program(side, command, self.dir / (f"{side}.log" if number == 1 else f"{side}-{number}.log"), cwd=self.dir)
         self.programs.append(program)
         return program
+
+    def kill(self, program):
+        program.kill()
+        self.programs.remove(program)
+
+    def server(self):
+        return next(program for program in self.programs if program.side == "server")
 
     def is_up(self):
         for program in self.programs:
@@ -117,7 +139,7 @@ class System:
 
 class Direct(System):
     name, title = "direct", "direct"
-    measures_processes = False
+    measures_processes = is_tunnel = False
 
     def start(self):
         self.web = Target(self.origin.web, False, HOST)
@@ -126,6 +148,7 @@ class Direct(System):
 
 class Nginx(System):
     name, title = "nginx", "nginx, one TLS hop"
+    is_tunnel = False
 
     @classmethod
     def binaries(cls):
@@ -158,7 +181,7 @@ class Nginx(System):
 class Adit(System):
     """adit-edge with a named tunnel; the visitor comes over HTTP."""
 
-    name, title, tls, connector = "adit", "adit + adit-edge", False, "adit"
+    name, title, tls, connector, transport = "adit", "adit + adit-edge", False, "adit", "quic"
 
     @classmethod
     def binaries(cls):
@@ -171,6 +194,7 @@ class Adit(System):
     def prepare(self):
         self.edge = find("adit-edge", BUILD / "adit-edge")
         adit = find("adit", BUILD / "adit")
+        self.take_ports()
         self.serve()
         for words in (["create", "--credentials-file", self.dir / "tunnel.json", "bench"], ["route", "dns", "bench", HOST]):
             done = subprocess.run([adit, "tunnel", "--data-dir", self.dir / "data", *words], cwd=self.dir, stdin=subprocess.DEVNULL,
@@ -189,26 +213,47 @@ ingress:
   - service: http://127.0.0.1:{self.origin.web}
 """)
 
+    def take_ports(self):
+        self.tunnel, self.http, self.https, self.local = (free_port() for _ in range(4))
+        self.web = self.service = Target(self.https if self.tls else self.http, self.tls, HOST)
+
     def serve(self):
         addresses = self.dir / "data/addresses.json"
         addresses.unlink(missing_ok=True)
-        self.tunnel, self.http, self.https, self.local = (free_port() for _ in range(4))
         edge = self.run("server", self.edge, "serve", "--data-dir", self.dir / "data", "--grace-period", "1s", "--tunnel", f"127.0.0.1:{self.tunnel}",
                         "--http", f"127.0.0.1:{self.http}", "--https", f"127.0.0.1:{self.https}", "--local", f"127.0.0.1:{self.local}")
         until(lambda: addresses.exists() and addresses.stat().st_size, "the edge is ready", programs=[edge])
 
-    def start(self):
-        self.serve()
+    def client(self, number=1):
         ways = ["--edge", f"127.0.0.1:{self.tunnel}"]
         # The number of cloudflared's connections is that of the addresses: it gets four, as adit makes.
-        more = ["--no-autoupdate", "--no-prechecks", "--protocol", "quic", *ways * 3] if self.connector == "cloudflared" else []
-        self.run("client", self.paths()["client"], "tunnel", "--config", self.dir / "config.yml", *ways, *more, "--cacert", self.dir / "data/ca.pem",
-                 "--metrics", "127.0.0.1:0", "--grace-period", "1s", "run")
-        self.web = self.service = Target(self.https if self.tls else self.http, self.tls, HOST)
+        more = ["--no-autoupdate", "--no-prechecks", *ways * 3] if self.connector == "cloudflared" else []
+        return self.run("client", self.paths()["client"], "tunnel", "--config", self.dir / "config.yml", "--protocol", self.transport, *ways, *more,
+                        "--cacert", self.dir / "data/ca.pem", "--metrics", "127.0.0.1:0", "--grace-period", "1s", "run", number=number)
+
+    def is_registered(self, client):
+        return client.log.read_text(errors="replace").count("Registered tunnel connection") >= 4
+
+    def start_server(self):
+        self.take_ports()
+        self.serve()
+
+    def start(self):
+        self.start_server()
+        self.client()
+
+
+# What the way between the halves has a part in; memory and size are those of the other transport.
+OF_TRANSPORT = ("start", "requests", "latency", "down", "up", "down8", "failover", "reconnect")
+
+
+class AditH2(Adit):
+    name, title, transport, rows = "adit-h2", "adit + adit-edge, HTTP/2", "http2", OF_TRANSPORT
 
 
 class AditHttps(Adit):
     name, title, tls = "adit-https", "adit + adit-edge, visitor over TLS", True
+    rows = ("start", "requests", "latency", "down", "up", "down8", "rss", "websockets", "size")  # visitors do not matter to the others
 
 
 class Cloudflared(Adit):
@@ -222,6 +267,10 @@ class Cloudflared(Adit):
     @classmethod
     def versions(cls):
         return {"cloudflared": version_of([cls.paths()["client"], "--version"])}
+
+
+class CloudflaredH2(Cloudflared):
+    name, title, transport, rows = "cloudflared-h2", "cloudflared + adit-edge, HTTP/2", "http2", OF_TRANSPORT
 
 
 class FrpHttp(System):
@@ -238,23 +287,42 @@ class FrpHttp(System):
     def prepare(self):
         certificate(self.dir)
 
-    def start(self):
-        control, web, service = free_port(), free_port(), free_port()
-        is_http = self.kind == "http"
-        tls = f'transport.tls.certFile = "{self.dir}/cert.pem"\ntransport.tls.keyFile = "{self.dir}/key.pem"\n'
-        (self.dir / "frps.toml").write_text(f'bindAddr = "127.0.0.1"\nbindPort = {control}\nproxyBindAddr = "127.0.0.1"\nlog.level = "warn"\n'
-                                            f"{f'vhostHTTPPort = {web}' if is_http else ''}\ntransport.tls.force = true\n{tls}")
-        proxies = ""
-        for name, port, remote, ways in (("web", self.origin.web, web, ["/"]), ("service", self.origin.service, service, ["/up", "/ws"])):
-            way = f'customDomains = ["{HOST}"]\nlocations = {ways}' if is_http else f"remotePort = {remote}"
-            proxies += f'[[proxies]]\nname = "{name}"\ntype = "{self.kind}"\nlocalIP = "127.0.0.1"\nlocalPort = {port}\n{way}\n'
-        (self.dir / "frpc.toml").write_text(f'serverAddr = "127.0.0.1"\nserverPort = {control}\nlog.level = "warn"\ntransport.tls.enable = true\n'
-                                            f'transport.tls.trustedCaFile = "{self.dir}/cert.pem"\ntransport.tls.serverName = "localhost"\n{proxies}')
-        server = self.run("server", self.paths()["server"], "-c", self.dir / "frps.toml")
-        until(lambda: listens(control), "frps listens", programs=[server])
-        self.run("client", self.paths()["client"], "-c", self.dir / "frpc.toml")
+    def start_server(self):
+        self.control, web, service = free_port(), free_port(), free_port()
         self.web = Target(web, False, HOST)
-        self.service = self.web if is_http else Target(service, False, HOST)
+        self.service = self.web if self.kind == "http" else Target(service, False, HOST)
+        tls = f'transport.tls.certFile = "{self.dir}/cert.pem"\ntransport.tls.keyFile = "{self.dir}/key.pem"\n'
+        (self.dir / "frps.toml").write_text(f'bindAddr = "127.0.0.1"\nbindPort = {self.control}\nproxyBindAddr = "127.0.0.1"\nlog.level = "warn"\n'
+                                            f"{f'vhostHTTPPort = {web}' if self.kind == 'http' else ''}\ntransport.tls.force = true\n{tls}")
+        self.serve()
+
+    def start(self):
+        self.start_server()
+        self.write_client("frpc.toml", "warn", ("web", "service"))
+        self.run("client", self.paths()["client"], "-c", self.dir / "frpc.toml")
+
+    def write_client(self, name, level, which, suffix="", group=""):
+        about = {"web": (self.origin.web, self.web.port, ["/"]), "service": (self.origin.service, self.service.port, ["/up", "/ws"])}
+        proxies = ""
+        for proxy in which:
+            port, remote, ways = about[proxy]
+            way = f'customDomains = ["{HOST}"]\nlocations = {ways}' if self.kind == "http" else f"remotePort = {remote}"
+            proxies += f'[[proxies]]\nname = "{proxy}{suffix}"\ntype = "{self.kind}"\nlocalIP = "127.0.0.1"\nlocalPort = {port}\n{way}\n{group}'
+        (self.dir / name).write_text(f'serverAddr = "127.0.0.1"\nserverPort = {self.control}\nlog.level = "{level}"\ntransport.tls.enable = true\n'
+                                     f'transport.tls.trustedCaFile = "{self.dir}/cert.pem"\ntransport.tls.serverName = "localhost"\n{proxies}')
+
+    def serve(self):
+        server = self.run("server", self.paths()["server"], "-c", self.dir / "frps.toml")
+        until(lambda: listens(self.control), "frps listens", programs=[server])
+
+    def client(self, number=1):
+        """One of a group, which frps divides connections among. A proxy of two locations cannot be in one."""
+        name = f"frpc-{number}.toml"
+        self.write_client(name, "info", ["web"], f"-{number}", 'loadBalancer.group = "web"\nloadBalancer.groupKey = "bench"\n')
+        return self.run("client", self.paths()["client"], "-c", self.dir / name, number=number)
+
+    def is_registered(self, client):
+        return client.log.read_text(errors="replace").count("start proxy success") >= 1
 
 
 class FrpTcp(FrpHttp):
@@ -263,6 +331,7 @@ class FrpTcp(FrpHttp):
 
 class Rathole(System):
     name, title = "rathole", "rathole, TLS"
+    without_replicas = "a second client takes the service away from the first"
 
     @classmethod
     def binaries(cls):
@@ -307,14 +376,18 @@ local_addr = "127.0.0.1:{self.origin.web}"
 [client.services.service]
 local_addr = "127.0.0.1:{self.origin.service}"
 """)
-        server = self.run("server", self.paths()["server"], "--server", self.dir / "server.toml")
-        until(lambda: listens(control), "rathole listens", programs=[server])
+        self.control, self.web, self.service = control, Target(web, False, HOST), Target(service, False, HOST)
+        self.serve()
         self.run("client", self.paths()["client"], "--client", self.dir / "client.toml")
-        self.web, self.service = Target(web, False, HOST), Target(service, False, HOST)
+
+    def serve(self):
+        server = self.run("server", self.paths()["server"], "--server", self.dir / "server.toml")
+        until(lambda: listens(self.control), "rathole listens", programs=[server])
 
 
 class Chisel(System):
     name, title = "chisel", "chisel"
+    without_replicas = "a second client is refused the ports of the first"
 
     @classmethod
     def binaries(cls):
@@ -325,12 +398,15 @@ class Chisel(System):
         return {"chisel": version_of([cls.paths()["client"], "--version"])}
 
     def start(self):
-        control, web, service = free_port(), free_port(), free_port()
-        server = self.run("server", self.paths()["server"], "server", "--host", "127.0.0.1", "--port", control, "--reverse")
-        until(lambda: listens(control), "chisel listens", programs=[server])
-        self.run("client", self.paths()["client"], "client", f"http://127.0.0.1:{control}", f"R:127.0.0.1:{web}:127.0.0.1:{self.origin.web}",
-                 f"R:127.0.0.1:{service}:127.0.0.1:{self.origin.service}")
+        self.control, web, service = free_port(), free_port(), free_port()
         self.web, self.service = Target(web, False, HOST), Target(service, False, HOST)
+        self.serve()
+        self.run("client", self.paths()["client"], "client", f"http://127.0.0.1:{self.control}", f"R:127.0.0.1:{web}:127.0.0.1:{self.origin.web}",
+                 f"R:127.0.0.1:{service}:127.0.0.1:{self.origin.service}")
+
+    def serve(self):
+        server = self.run("server", self.paths()["server"], "server", "--host", "127.0.0.1", "--port", self.control, "--reverse")
+        until(lambda: listens(self.control), "chisel listens", programs=[server])
 
 
 def certificate(where):
@@ -340,4 +416,4 @@ def certificate(where):
                    check=True, capture_output=True, timeout=60)
 
 
-ALL = [Direct, Nginx, Adit, AditHttps, Cloudflared, FrpHttp, FrpTcp, Rathole, Chisel]
+ALL = [Direct, Nginx, Adit, AditHttps, AditH2, Cloudflared, CloudflaredH2, FrpHttp, FrpTcp, Rathole, Chisel]

@@ -83,6 +83,7 @@ bool carrier_is_closed(struct carrier *c)
         quic_conn_why(c->quic, &why);
         (void)snprintf(c->why, sizeof c->why, "%s",
                        why.text[0] != 0 ? why.text : err_text(why.err));
+        c->err = why.err;
         return true;
     }
     if (h2_conn_state(c->h2) != H2_CLOSED)
@@ -91,6 +92,7 @@ bool carrier_is_closed(struct carrier *c)
     h2_conn_why(c->h2, &why);
     const char *text = why.text != NULL && why.text[0] != 0 ? why.text : err_text(why.err);
     (void)snprintf(c->why, sizeof c->why, "%s", text);
+    c->err = why.err;
     return true;
 }
 

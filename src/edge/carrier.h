@@ -13,6 +13,7 @@ struct carrier {
     bool has_control; /* the control stream was given away */
     struct addr peer;
     char why[160]; /* of its end */
+    int err;       /* likewise; ERR_PROTO and ERR_LIMIT are the connector's faults */
 };
 
 void carrier_init_quic(struct carrier *c, struct quic_conn *conn, struct task *owner);

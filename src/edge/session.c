@@ -579,10 +579,24 @@ static void run_control(struct session *s)
         session_end(s, "out of memory");
 }
 
+/* Who breaks the protocol, or makes work for nothing, is named: registered or not. */
+static void note_fault(struct session *s)
+{
+    char peer[ADDR_TEXT_BYTES];
+    bool is_flood = s->carrier.err == ERR_LIMIT;
+    if (!is_flood && s->carrier.err != ERR_PROTO)
+        return;
+    metric_add(s->worker->metrics, is_flood ? EDGE_faults_flood : EDGE_faults_protocol, 1);
+    log_warn("a connector broke the protocol and is closed",
+             LSTR("address", addr_text(&s->carrier.peer, peer)),
+             LSTR("transport", carrier_name(&s->carrier)), LSTR("why", s->carrier.why));
+}
+
 static void session_run(struct task *t)
 {
     struct session *s = container_of(t, struct session, task);
     if (carrier_is_closed(&s->carrier)) {
+        note_fault(s);
         session_end(s, s->carrier.why);
         return;
     }

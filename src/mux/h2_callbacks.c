@@ -3,8 +3,6 @@
 
 /* Callbacks of nghttp2: they copy, mark and wake. The connection's run acts. */
 
-#define HEAD_EXCESS       4 /* header lists this often as large as we announced end the connection */
-#define POINTS_RESET      10 /* each made us begin something (CVE-2023-44487) */
 #define POINTS_FAULT      10
 #define POINTS_SETTINGS   10
 #define POINTS_EMPTY      10
@@ -18,23 +16,6 @@ static struct h2_stream *stream_of(nghttp2_session *ng, int32_t id)
 }
 
 /* ---- what costs the peer little and us more ---- */
-
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
-{
-    struct h2_conn *c = user;
-    (void)ng;
-    if (hd->type == NGHTTP2_CONTINUATION) {
-        if (++c->continuations > H2_CONTINUATIONS_MAX)
-            c->is_abusive = true;
-        if (hd->length == 0)
-            h2_abuse(c, POINTS_EMPTY);
-    } else {
-        c->continuations = 0;
-    }
-    if (hd->type == NGHTTP2_PRIORITY)
-        h2_abuse(c, POINTS_TINY);
-    return c->is_abusive ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
-}
 
 static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *user)
 {
@@ -54,6 +35,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     bool is_request = c->conf.is_server && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
     if (frame->hd.type != NGHTTP2_HEADERS)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    c->heading = frame->hd.stream_id;
     if (is_request) {
         s = h2_stream_new(c, frame->hd.stream_id);
         if (s == NULL)
@@ -66,7 +48,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     if (s == NULL || s->in_err < 0)
         return 0;
     h2_head_free(s->incoming);
-    s->incoming = h2_head_new();
+    s->incoming = h2_head_new(c->conf.head_bytes);
     if (s->incoming == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     s->incoming->is_trailers = s->has_final;
@@ -93,7 +75,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, nghttp2_rc
     /* A few bytes on the wire can stand for a list without end: it is not kept, and not read to its
      * end either. */
     h->bytes += n.len + v.len;
-    if (h->bytes / HEAD_EXCESS > c->conf.head_bytes) {
+    if (h->bytes / H2_HEAD_EXCESS > c->conf.head_bytes) {
         c->is_abusive = true;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
@@ -181,8 +163,10 @@ static void take_head(struct h2_conn *c, struct h2_stream *s, bool ends)
 
 static void take_pong(struct h2_conn *c)
 {
-    if (c->pinged_at == 0)
+    if (c->pinged_at == 0) {
+        h2_abuse(c, POINTS_PING);
         return;
+    }
     nsec now = loop_now_fresh(c->loop), rtt = now > c->pinged_at ? now - c->pinged_at : 1;
     /* A peer that was stopped answers late once, which is not the path's round trip. One that
      * really has grown is known after a few. */
@@ -221,7 +205,8 @@ static void take_stream_frame(struct h2_conn *c, const nghttp2_frame *frame, str
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame->hd.type == NGHTTP2_HEADERS && s != NULL)
         take_head(c, s, ends);
-    if (frame->hd.type == NGHTTP2_DATA && !ends && frame->hd.length <= frame->data.padlen)
+    bool is_padding = frame->hd.length > 0 && frame->hd.length <= frame->data.padlen;
+    if (frame->hd.type == NGHTTP2_DATA && !ends && is_padding)
         h2_abuse(c, POINTS_EMPTY);
     if (!ends || s == NULL)
         return;
@@ -247,9 +232,6 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
             take_pong(c);
         else
             h2_abuse(c, POINTS_PING);
-        break;
-    case NGHTTP2_RST_STREAM:
-        h2_abuse(c, c->conf.is_server ? POINTS_RESET : POINTS_TINY);
         break;
     case NGHTTP2_GOAWAY:
         take_goaway(c, &frame->goaway);
@@ -299,6 +281,7 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
     struct h2_conn *c = user;
     bool is_message = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     bool is_end = is_message && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    h2_note_due(c, frame->hd.type);
     if (is_message)
         h2_note_said(c);
     struct h2_stream *s = is_end ? stream_of(ng, frame->hd.stream_id) : NULL;
@@ -336,7 +319,6 @@ int h2_callbacks_new(nghttp2_session_callbacks **ret)
     nghttp2_session_callbacks *cb;
     if (nghttp2_session_callbacks_new(&cb) != 0)
         return ERR_NOMEM;
-    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(cb, on_header);

@@ -7,12 +7,13 @@
 #define FIELD_OVERHEAD  32 /* what RFC 9113 §6.5.2 counts for each field */
 #define NV_PSEUDO_COUNT 6
 
-/* The bound of its memory is the connection's limit of a header list, which the callbacks hold. */
-struct h2_head *h2_head_new(void)
+/* The callbacks hold the connection's limit of a header list; this one is behind it: twice the
+ * limit, the field that passes it, and the array. */
+struct h2_head *h2_head_new(size_t bytes_max)
 {
     struct h2_head *h = calloc(1, sizeof *h);
     if (h != NULL)
-        arena_init(&h->arena, EXCHANGE_ARENA_BYTES_MAX);
+        arena_init(&h->arena, 2 * bytes_max + 4 * H2_FIELD_BYTES_MAX);
     return h;
 }
 

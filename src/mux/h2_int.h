@@ -7,6 +7,16 @@
 
 #define H2_OUT_BYTES   (64 * 1024) /* frames written and not yet taken by the stream below */
 #define H2_SHARE_BYTES 1024 /* smaller pieces are copied: each would hold on to a whole chunk */
+#define H2_HEAD_EXCESS 4 /* header lists this often as large as we announced end the connection */
+
+/* Where in the peer's frames its bytes are. */
+struct h2_watch {
+    size_t skip; /* of what is looked at no further */
+    uint8_t head[9];
+    unsigned filled;
+    unsigned continuations; /* of the last header block, and its bytes on the wire */
+    size_t block_bytes;
+};
 
 struct h2_conn {
     struct loop *loop;
@@ -24,12 +34,14 @@ struct h2_conn {
     int write_err;      /* nothing can be written any more */
     bool is_goaway_out; /* one with an error: the last frame */
     uint32_t fault;     /* its code */
+    int32_t heading;    /* the stream whose header block came last */
     bool is_draining;   /* h2_conn_drain was called */
     bool is_acked;      /* our SETTINGS were acknowledged */
     bool says_going;    /* we sent a notice of GOAWAY; the PING behind it is not answered yet */
     bool wants_room;    /* a request was told ERR_AGAIN */
     bool is_abusive;    /* the budget is used up */
-    unsigned continuations;
+    struct h2_watch watch;
+    uint64_t due;  /* frames of the peer that ours make likely */
     int64_t abuse; /* points, and when they were last counted */
     nsec abuse_at;
     struct deadline settings, alive, stall, linger;
@@ -78,8 +90,15 @@ struct h2_stream {
 void h2_fail(struct h2_conn *c, int err, uint32_t code, const char *text);
 /* A part of a message went out: an answer of some kind is to be expected. */
 void h2_note_said(struct h2_conn *c);
+
+/* h2_budget.c */
 /* The peer made useless work. */
 void h2_abuse(struct h2_conn *c, unsigned points);
+void h2_watch_init(struct h2_conn *c);
+/* Counts the frames that these bytes are. */
+void h2_watch(struct h2_conn *c, struct slice part);
+/* A frame of ours went out: what it makes the peer say is not useless. */
+void h2_note_due(struct h2_conn *c, uint8_t type);
 
 /* h2_callbacks.c */
 int h2_callbacks_new(nghttp2_session_callbacks **ret);
@@ -105,8 +124,8 @@ void h2_stream_made_room(struct h2_stream *s);
 void h2_stream_fin_sent(struct h2_stream *s);
 
 /* h2_head.c */
-struct h2_head *h2_head_new(void);
-void h2_head_free(struct h2_head *h); /* NULL is accepted */
+struct h2_head *h2_head_new(size_t bytes_max); /* of a header list */
+void h2_head_free(struct h2_head *h);          /* NULL is accepted */
 /* Adds a received field. ERR_LIMIT, ERR_NOMEM. */
 int h2_head_add(struct h2_head *h, struct slice name, struct slice value, bool is_secret);
 /* What nghttp2 does not check: a Host that differs from :authority, a repeated Host. */

@@ -47,7 +47,10 @@ int h2_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head,
     if (buf_move(&c->out, &s->unsent, length) < length)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     h2_stream_made_room(s);
-    return 0;
+    /* The library would go on from one such frame to the next within the one call, and all that
+     * every stream has to say would have to fit. The last words come behind whatever there is. */
+    bool is_enough = buf_len(&c->out) >= H2_OUT_BYTES && c->state != H2_CLOSED;
+    return is_enough ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 /* Frames into `out` until there is a share of them. */

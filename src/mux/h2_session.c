@@ -102,6 +102,7 @@ int h2_open(struct loop *loop, const struct h2_conf *conf, struct stream *under,
     c->loop = loop;
     c->conf = *conf;
     fill_in(&c->conf);
+    h2_watch_init(c);
     int r = new_session(c);
     if (r == 0)
         r = submit_settings(c);
@@ -291,21 +292,6 @@ void h2_conn_abort(struct h2_conn *c)
     end_now(c);
 }
 
-/* ---- what a peer may do for nothing ---- */
-
-void h2_abuse(struct h2_conn *c, unsigned points)
-{
-    nsec now = loop_now(c->loop);
-    int64_t forgiven = (int64_t)((now - c->abuse_at) / NSEC_PER_MSEC * c->conf.abuse_rate / 1000);
-    if (forgiven > 0) {
-        c->abuse = c->abuse > forgiven ? c->abuse - forgiven : 0;
-        c->abuse_at = now;
-    }
-    c->abuse += points;
-    if (c->abuse > c->conf.abuse_burst)
-        c->is_abusive = true;
-}
-
 /* ---- reading ---- */
 
 static void fail_of(struct h2_conn *c, int ng_error)
@@ -322,7 +308,8 @@ static void feed(struct h2_conn *c)
 {
     while (!buf_is_empty(&c->in) && c->state != H2_CLOSED) {
         struct slice part = buf_front(&c->in);
-        ssize_t n = nghttp2_session_mem_recv(c->ng, part.p, part.n);
+        h2_watch(c, part);
+        ssize_t n = c->is_abusive ? 0 : nghttp2_session_mem_recv(c->ng, part.p, part.n);
         if (c->is_abusive || n < 0) {
             fail_of(c, (int)(n < 0 ? n : 0));
             return;
@@ -452,11 +439,40 @@ static void run_deadlines(struct h2_conn *c)
         run_stalled(c);
 }
 
+/* A header block that cannot be read ends the connection, since those behind it build on it: one
+ * field beyond 64 KiB is enough, which the library takes from nobody. Its own stream broke the
+ * protocol; the others were cut off, and what they asked for may be asked elsewhere. If that one
+ * were asked elsewhere too, it would end every connection that there is. */
+static void blame(struct h2_conn *c)
+{
+    list_each(it, &c->streams)
+    {
+        struct h2_stream *s = container_of(it, struct h2_stream, node);
+        int err = s->id == c->heading ? ERR_PROTO : ERR_CUT;
+        if (s->in_err == 0 && !s->is_in_over)
+            s->in_err = err;
+        if (s->out_err == 0)
+            s->out_err = err;
+    }
+}
+
+/* The library found a fault of the peer. */
+static void fail_of_fault(struct h2_conn *c)
+{
+    const char *text = nghttp2_http2_strerror(c->fault);
+    if (c->fault == NGHTTP2_COMPRESSION_ERROR) {
+        text = "a header block that cannot be read: one field is larger than 64 KiB, or it is "
+               "not valid HPACK";
+        blame(c);
+    }
+    h2_fail(c, ERR_PROTO, c->fault, text);
+}
+
 static void run(struct task *t)
 {
     struct h2_conn *c = container_of(t, struct h2_conn, task);
-    if (c->is_goaway_out) /* the library found a fault of the peer */
-        h2_fail(c, ERR_PROTO, c->fault, nghttp2_http2_strerror(c->fault));
+    if (c->is_goaway_out)
+        fail_of_fault(c);
     if (c->state != H2_CLOSED)
         receive(c);
     if (c->state != H2_CLOSED)

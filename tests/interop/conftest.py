@@ -67,14 +67,14 @@ def connector_command(kind, config, cacert, edges, token, grace="1s", transport=
     return [cloudflared(), "tunnel", *flags, "run", "--token", token]
 
 
-def start_tunnel(kind, edge, where, service, origin_request=None):
+def start_tunnel(kind, edge, where, service, origin_request=None, transport="quic"):
     """A connector with one ingress rule, registered. It has what client.get wants: .edge and .host."""
     need(kind)
     where.mkdir(exist_ok=True)
     tunnel = ask_quick_tunnel(edge)
     rules = {"ingress": [{"service": str(service), "originRequest": origin_request or {}}]}
     (where / "config.yml").write_text(json.dumps(rules))  # JSON is YAML
-    command = connector_command(kind, where / "config.yml", edge.dir / "ca.pem", [edge.addresses["tunnel"]] * 3, token_of(tunnel))
+    command = connector_command(kind, where / "config.yml", edge.dir / "ca.pem", [edge.addresses["tunnel"]] * 3, token_of(tunnel), transport=transport)
     connector = Program(command, where / "connector.log", cwd=where)
     connector.wait_for("Registered tunnel connection")
     connector.host = tunnel["hostname"]

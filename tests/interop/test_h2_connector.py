@@ -1,4 +1,5 @@
 """Answers of a hand-made connector over HTTP/2, and what visitors of our edge get of them."""
+import concurrent.futures
 import contextlib
 import json
 import socket
@@ -380,3 +381,37 @@ def test_a_connection_that_breaks_gives_every_visitor_a_page(server):
     ANSWERS["/break"] = never
     assert get(connector, "/break")[0].status_code in (502, 504, 530)
     connector.stop()
+
+
+def test_a_field_beyond_64_kib_costs_one_link_and_one_exchange(server):
+    """The library reads none that is larger. Were the request repeated, its answer would end one link after the other; what else was under
+    way on the link is repeated, since it had no part in it."""
+    connector = H2Connector(server, ask_quick_tunnel(server), ANSWERS)
+    for index in range(2):
+        connector.run(connector.register(index))
+    waiting = []
+
+    async def waits(stream, request):
+        waiting.append(stream)
+        if len(waiting) > 1:
+            stream.respond(response(200, [("Content-Length", "2")]))
+            stream.write(b"ok", fin=True)
+
+    async def huge(stream, request):
+        if stream.peer is not waiting[0].peer:
+            stream.respond(response(503), fin=True)
+            return
+        stream.respond(response(200, [("X-Huge", "x" * 70_000)]), fin=True)
+
+    ANSWERS["/waits"], ANSWERS["/huge"] = waits, huge
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(get, connector, "/waits")
+        until(lambda: waiting, "a request is with the connector")
+        head = until(lambda: (found := get(connector, "/huge", headers=JSON))[0].status_code != 503 and found, "the answer of the same link")
+        assert head[0].status_code == 502 and json.loads(head[1])["code"] == 1038, head[1]
+        assert asked.result()[1] == b"ok"
+    assert waiting[1].peer is not waiting[0].peer and waiting[0].peer.why is not None
+    assert waiting[1].peer.why is None, "the other link lives"
+    until(lambda: "one field is larger than 64 KiB" in server.text(), "a line that says why")
+    connector.stop()
+    ANSWERS.pop("/waits"), ANSWERS.pop("/huge")

@@ -2,16 +2,23 @@
 import asyncio
 import contextlib
 import json
+import pathlib
+import socket
+import struct
 
 import h2.errors
 import pytest
-from conftest import Program, connector_command, stop_clean, until
-from h2_peer import UPGRADE, H2Peer
+from aioquic import tls
+from aioquic.buffer import Buffer
+from conftest import KINDS, Program, connector_command, need, stop_clean, until
+from h2_peer import SERVER_NAME, UPGRADE, H2Peer
 from handmade_edge import ACCEPT, HOST, random_token
 from handmade_h2_edge import CONTROL, HandmadeH2Edge
 from hyperframe.frame import GoAwayFrame
+from nginx import self_signed
 
 MIB = 1 << 20
+VECTORS = pathlib.Path(__file__).resolve().parents[1] / "vectors"
 
 
 @pytest.fixture
@@ -273,3 +280,40 @@ def test_the_connectors_preface_is_the_references(place):
     assert edge.peers[0].control_stream.field("content-type") == "application/octet-stream"
     assert edge.peers[0].control_stream.field("cf-cloudflared-response-meta") is None
     assert edge.peers[0].control_stream.field(UPGRADE) is None
+
+
+def first_hello(listener):
+    """The ClientHello of the next TCP connection."""
+    listener.settimeout(30)
+    conn, _ = listener.accept()
+    with conn, conn.makefile("rb") as file:
+        conn.settimeout(30)
+        kind, _, size = struct.unpack(">BHH", file.read(5))
+        assert kind == 22  # handshake
+        return tls.pull_client_hello(Buffer(data=file.read(size)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_flight_of_tls_says_what_was_captured(kind, tmp_path):
+    """No ALPN, and a name by which an edge tells connectors from visitors. As over QUIC there is P-256 in common instead of ML-KEM."""
+    need(kind)
+    captured = json.loads((VECTORS / "live_capture.json").read_text())["tls_client_hello"]["http2"]
+    self_signed(tmp_path / "ca.pem", tmp_path / "key.pem", [SERVER_NAME])
+    (tmp_path / "config.yml").write_text(json.dumps({"ingress": [{"service": "http_status:204"}]}))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        command = connector_command(kind, tmp_path / "config.yml", tmp_path / "ca.pem", [address], random_token()[1], transport="http2")
+        program = Program(command, tmp_path / "connector.log", cwd=tmp_path)
+        hello = first_hello(listener)
+        program.stop()
+    groups = [int(text.split("0x")[1].rstrip(")"), 16) for text in captured["curves"]]
+    versions = {"TLS 1.3": tls.TLS_VERSION_1_3, "TLS 1.2": tls.TLS_VERSION_1_2}
+    assert hello.server_name == captured["sni"] == SERVER_NAME
+    assert captured["alpn"] is None and hello.alpn_protocols is None
+    assert hello.early_data is False and hello.pre_shared_key is None
+    assert hello.supported_versions == [versions[name] for name in captured["versions"]]
+    if kind == "cloudflared":
+        assert list(hello.supported_groups) == groups
+    else:
+        assert groups[1] in hello.supported_groups
+        assert groups[1] in [group for group, _ in hello.key_share], "a share that an edge needs not ask for"

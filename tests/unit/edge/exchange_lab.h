@@ -1,9 +1,9 @@
 #pragma once
 /* A visitor, the edge's dispatcher, both ends of a tunnel, the connector and an origin, in one
  * process on one loop, all of them the real ones. Streams in memory stand for the visitor's
- * connection and for QUIC; the origin is on loopback. Any operation of any stream can be made to
- * fail. A program that includes this is linked with session_find, session_carrier and
- * quic_conn_open wrapped, and as net/faulty.h says. */
+ * connection, for QUIC, and for what HTTP/2 runs on; the origin is on loopback. Any operation of
+ * any stream can be made to fail. A program that includes this is linked with session_find,
+ * session_carrier and quic_conn_open wrapped, and as net/faulty.h says. */
 #include "connector/serve.h"
 #include "crypto/x509.h"
 #include "edge/edge_int.h"
@@ -27,7 +27,10 @@ struct lab {
     struct edge edge;
     struct edge_worker worker;
     struct link *link;
+    struct h2_conn *tunnel; /* the edge's end where it is HTTP/2, or NULL */
     /* connector */
+    struct h2_conn *served;
+    struct task serving;
     struct serve serve;
     struct warp_routing warp;
     struct flow_limit flows;
@@ -57,7 +60,8 @@ int __wrap_session_carrier(struct session *s, struct carrier **ret);
 int __wrap_session_carrier(struct session *s, struct carrier **ret)
 {
     static struct carrier carrier;
-    carrier.quic = (struct quic_conn *)(void *)s;
+    carrier.h2 = the_lab->tunnel;
+    carrier.quic = carrier.h2 == NULL ? (struct quic_conn *)(void *)s : NULL;
     *ret = &carrier;
     return 0;
 }
@@ -74,6 +78,46 @@ int __wrap_quic_conn_open(struct quic_conn *c, struct task *owner, struct stream
     *ret = wrap(l->loop, near);
     serve_stream(&l->serve, wrap(l->loop, far), l->link->extensions);
     return 0;
+}
+
+/* ---- the tunnel over HTTP/2 ---- */
+
+static void serve_tunnel(struct task *t)
+{
+    struct lab *l = container_of(t, struct lab, serving);
+    const struct h2_hop hop = { .scheme = "http", .extensions = l->link->extensions };
+    const struct h2_head *head;
+    struct h2_stream *s;
+    while (l->served != NULL && h2_conn_accept(l->served, NULL, &s) == 0)
+        if (h2_stream_head(s, &head) == 0)
+            serve_h2_stream(&l->serve, s, head, &hop);
+        else
+            stream_release(h2_stream_body(s));
+}
+
+/* Both ends as edge/carrier and connector/transport_h2 set them up. */
+static void open_tunnel(struct lab *l)
+{
+    const struct h2_conf edge = { .stream_window = WINDOW,
+                                  .conn_window = TUNNEL_H2_CONN_WINDOW_BYTES,
+                                  .frame_bytes = TUNNEL_H2_FRAME_BYTES,
+                                  .head_bytes = TUNNEL_H2_HEAD_BYTES_MAX };
+    struct h2_conf connector = edge;
+    struct stream *near, *far;
+    connector.is_server = true;
+    connector.streams_max = 100;
+    assert_int_equal(pipe_new(l->loop, WINDOW, &near, &far), 0);
+    near = wrap(l->loop, near);
+    far = wrap(l->loop, far);
+    assert_int_equal(h2_open(l->loop, &edge, near, &l->task, &l->tunnel), 0);
+    assert_int_equal(h2_open(l->loop, &connector, far, &l->serving, &l->served), 0);
+}
+
+static void close_tunnel(struct lab *l)
+{
+    h2_conn_abort(l->tunnel);
+    h2_conn_abort(l->served);
+    l->tunnel = l->served = NULL;
 }
 
 /* ---- the origin: takes the whole request, then answers ---- */
@@ -264,6 +308,7 @@ static void lab_begin(struct lab *l, const char *request)
     assert_int_equal(loop_new(&l->loop), 0);
     task_init(&l->task, l->loop, do_nothing);
     task_init(&l->accept, l->loop, origin_accept);
+    task_init(&l->serving, l->loop, serve_tunnel);
     buf_init(&l->said, loop_chunks(l->loop), HEARD_MAX);
     buf_init(&l->heard, loop_chunks(l->loop), HEARD_MAX);
     assert_int_equal(buf_put(&l->said, slice_str(request)), 0);
@@ -277,6 +322,7 @@ struct exchange_case {
     bool is_streamed;  /* an answer without a length */
     bool is_h2;        /* the origin speaks HTTP/2 */
     bool has_trailers; /* both ways: the bodies go in pieces through the tunnel */
+    bool is_tunnel_h2; /* the tunnel is over HTTP/2 */
 };
 
 static inline void lab_open(struct lab *l, const struct exchange_case *c)
@@ -294,6 +340,8 @@ static inline void lab_open(struct lab *l, const struct exchange_case *c)
     (void)snprintf(service, sizeof service, "%s://127.0.0.1:%u", l->is_h2 ? "https" : "http",
                    addr_port(&at));
     open_connector(l, service);
+    if (c->is_tunnel_h2)
+        open_tunnel(l);
 }
 
 static void lab_close(struct lab *l, void **state_)
@@ -301,6 +349,7 @@ static void lab_close(struct lab *l, void **state_)
     struct edge_worker *w = &l->worker;
     stream_release(l->visitor);
     h1_group_abort(&w->visitors);
+    close_tunnel(l);
     struct metric_set *metrics = l->serve.metrics;
     serve_done(&l->serve);
     tcp_listener_close(l->listener);
@@ -326,6 +375,7 @@ static void lab_close(struct lab *l, void **state_)
     ingress_unref(l->ingress);
     task_done(&l->task);
     task_done(&l->accept);
+    task_done(&l->serving);
     loop_free(l->loop);
 }
 
@@ -373,7 +423,7 @@ static long unchunk(const char *p, char *to, const char **rest)
             return -1;
         p = end + 2;
         if (size == 0 && the_lab->has_trailers) {
-            if (strncmp(p, TRAILER, sizeof TRAILER - 1) != 0)
+            if (strncasecmp(p, TRAILER, sizeof TRAILER - 1) != 0) /* HTTP/2 has no case */
                 return -1;
             p += sizeof TRAILER - 1;
         }
@@ -443,6 +493,13 @@ static inline const struct exchange_case *exchange_cases(size_t *ret_count)
         { "post over HTTP/2", post, false, true },
         { "post over HTTP/2, streamed", stream, true, true },
         { "post with trailers", trailers, true, false, true },
+        { "get, tunnel over HTTP/2",
+          "GET /x HTTP/1.1\r\nHost: " HOST "\r\nConnection: close\r\n\r\n", false, false, false,
+          true },
+        { "post, tunnel over HTTP/2", post, false, false, false, true },
+        { "post, streamed, tunnel over HTTP/2", stream, true, false, false, true },
+        { "post over HTTP/2 all the way", stream, true, true, false, true },
+        { "post with trailers, tunnel over HTTP/2", trailers, true, false, true, true },
     };
     (void)snprintf(post, sizeof post,
                    "POST / HTTP/1.1\r\nHost: " HOST

@@ -223,6 +223,50 @@ TEST(no_more_streams_are_opened_than_the_peer_takes)
     world_close(&w);
 }
 
+/* The stream below takes little, and far more waits than one turn's frames may hold. */
+TEST(many_streams_with_much_to_send_share_a_narrow_way)
+{
+    enum { COUNT = 60 };
+    const struct h2_conf wide = { .conn_window = 1 << 26, .stream_window = 1 << 20 };
+    struct h2_conf server = wide;
+    server.is_server = true;
+    struct world w;
+    struct h2_stream *c[COUNT], *s[COUNT];
+    struct h2_send_head head = get("/");
+    static uint8_t bytes[STREAM_SEND_BYTES_MAX];
+    size_t got[COUNT] = { 0 }, ended = 0;
+    CHECK_OK(world_open(&w, &wide, &server, 2000));
+    turns(&w, 200);
+    for (int i = 0; i < COUNT; i++) {
+        struct buf b;
+        CHECK_OK(h2_conn_request(w.client, &head, false, &w.task, &c[i]));
+        buf_init(&b, loop_chunks(w.loop), sizeof bytes);
+        CHECK_OK(buf_put(&b, slice_of(bytes, sizeof bytes)));
+        CHECK_OK(stream_write(h2_stream_body(c[i]), &b));
+        buf_done(&b);
+        stream_finish(h2_stream_body(c[i]));
+    }
+    for (int i = 0; i < COUNT; i++)
+        UNTIL(w.loop, h2_conn_accept(w.server, &w.task, &s[i]) == 0);
+    while (ended < COUNT) {
+        loop_turn(w.loop, 0);
+        CHECK(h2_conn_state(w.client) == H2_OPEN);
+        for (int i = 0; i < COUNT; i++) {
+            int r = stream_read(h2_stream_body(s[i]), &w.bytes, sizeof bytes);
+            got[i] += buf_len(&w.bytes);
+            buf_drop(&w.bytes, buf_len(&w.bytes));
+            ended += r == ERR_EOF && got[i] == sizeof bytes ? 1 : 0;
+            got[i] += r == ERR_EOF; /* counted once */
+        }
+    }
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(got[i] > sizeof bytes);
+        stream_release(h2_stream_body(c[i]));
+        stream_release(h2_stream_body(s[i]));
+    }
+    world_close(&w);
+}
+
 TEST(a_reset_reaches_the_other_side_with_its_reason)
 {
     struct world w;
@@ -395,6 +439,7 @@ TESTS(RUN(a_request_and_its_response_arrive_with_bodies_and_trailers),
       RUN(a_hundred_streams_at_once_each_get_their_own_bytes),
       RUN(who_does_not_read_stops_the_sender_and_nobody_else),
       RUN(no_more_streams_are_opened_than_the_peer_takes),
+      RUN(many_streams_with_much_to_send_share_a_narrow_way),
       RUN(a_reset_reaches_the_other_side_with_its_reason),
       RUN(a_response_that_is_complete_ends_the_upload_without_an_error),
       RUN(a_server_that_drains_serves_what_is_open_and_then_closes),

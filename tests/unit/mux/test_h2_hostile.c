@@ -236,6 +236,10 @@ TEST(floods_of_cheap_frames_end_the_connection)
         { "empty DATA", 0, 1, NULL, 0 },
         { "PRIORITY", 2, 5, "\0\0\0\0\x10", 5 },
         { "tiny WINDOW_UPDATE", 8, 0, "\0\0\0\1", 4 },
+        { "WINDOW_UPDATE for nothing", 8, 0, "\0\0\1\0", 4 },
+        { "WINDOW_UPDATE of a stream that is over", 8, 3, "\0\0\1\0", 4 },
+        { "empty DATA of a stream that is over", 0, 3, NULL, 0 },
+        { "a kind that there is not", 0x42, 0, "x", 1 },
     };
     const struct h2_conf conf = { .is_server = true, .abuse_rate = 1 };
     for (size_t i = 0; i < sizeof FLOODS / sizeof FLOODS[0]; i++) {
@@ -244,12 +248,73 @@ TEST(floods_of_cheap_frames_end_the_connection)
         serve(&w, &conf);
         frame(&w, 1, END_HEADERS, 1, GET_BLOCK, sizeof GET_BLOCK - 1);
         CHECK_OK(accepted(&w, &s));
+        frame(&w, 1, END_STREAM | END_HEADERS, 3, GET_BLOCK, sizeof GET_BLOCK - 1);
+        frame(&w, 3, 0, 3, "\0\0\0\10", 4);
+        turns(&w, 2);
         flood(&w, FLOODS[i].type, FLOODS[i].id, FLOODS[i].p, FLOODS[i].n);
         if (!was_calmed(&w))
             fail_msg("%s: no end", FLOODS[i].what);
         stream_release(h2_stream_body(s));
         world_close(&w);
     }
+}
+
+TEST(acknowledgements_of_no_ping_end_the_connection)
+{
+    struct world w;
+    const struct h2_conf conf = { .is_server = true, .abuse_rate = 1, .abuse_burst = 1000 };
+    serve(&w, &conf);
+    for (int i = 0; i < 600; i++)
+        frame(&w, 6, 1, 0, "12345678", 8);
+    CHECK(was_calmed(&w));
+    world_close(&w);
+}
+
+TEST(a_list_that_was_given_up_is_not_read_without_end)
+{
+    struct world w;
+    static const char name[] = GET_BLOCK "\x00\x01"
+                                         "A\x01"
+                                         "b";
+    static char piece[16000];
+    const struct h2_conf conf = { .is_server = true, .head_bytes = 8000 };
+    serve(&w, &conf);
+    frame(&w, 1, END_STREAM, 1, name, sizeof name - 1); /* malformed: nothing of it is kept */
+    memset(piece, 0x82, sizeof piece);
+    for (int i = 0; i < 3; i++)
+        frame(&w, 9, 0, 1, piece, sizeof piece);
+    CHECK(was_calmed(&w));
+    world_close(&w);
+}
+
+/* A client that asked is not to be told that its peer makes useless work, when all of it was
+ * answered by a reset. */
+TEST(resets_of_what_we_asked_for_cost_the_peer_nothing)
+{
+    struct world w;
+    const struct h2_conf conf = { .abuse_rate = 1, .abuse_burst = 50 };
+    struct h2_send_head head = get("/");
+    CHECK_OK(world_open(&w, &conf, NULL, WINDOW_BYTES));
+    frame(&w, 4, 0, 0, NULL, 0);
+    frame(&w, 4, 1, 0, NULL, 0);
+    for (uint32_t id = 1; id < 1000; id += 2) {
+        struct h2_stream *s;
+        CHECK_OK(h2_conn_request(w.client, &head, true, &w.task, &s));
+        turns(&w, 2);
+        frame(&w, 3, 0, id, "\0\0\0\10", 4);
+        turns(&w, 2);
+        CHECK(h2_stream_send_err(s) < 0);
+        stream_release(h2_stream_body(s));
+    }
+    CHECK(h2_conn_state(w.client) == H2_OPEN);
+    for (uint32_t i = 0; i < 5000 && h2_conn_state(w.client) != H2_CLOSED; i++) {
+        frame(&w, 3, 0, 1, "\0\0\0\10", 4); /* of one that is long over */
+        turns(&w, 1);
+    }
+    struct h2_why why;
+    h2_conn_why(w.client, &why);
+    CHECK(h2_conn_state(w.client) == H2_CLOSED && why.err == ERR_LIMIT);
+    world_close(&w);
 }
 
 TEST(continuations_without_end_end_the_connection)
@@ -338,6 +403,9 @@ TESTS(RUN(malformed_requests_reset_their_stream_and_are_not_seen),
       RUN(byte_by_byte_a_request_is_the_same),
       RUN(requests_that_are_reset_at_once_end_the_connection),
       RUN(floods_of_cheap_frames_end_the_connection),
+      RUN(acknowledgements_of_no_ping_end_the_connection),
+      RUN(a_list_that_was_given_up_is_not_read_without_end),
+      RUN(resets_of_what_we_asked_for_cost_the_peer_nothing),
       RUN(continuations_without_end_end_the_connection),
       RUN(a_head_over_the_limit_is_answered_431_and_never_seen),
       RUN(a_released_stream_whose_window_stays_shut_is_reset),
