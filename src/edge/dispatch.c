@@ -152,6 +152,9 @@ static void list_in(struct dispatch *d, struct list *all)
 /* What the edge before us had is as good as just lost. */
 static bool is_successor(const struct edge_worker *w)
 {
+    const struct edge_inheritance *from = w->edge->conf.from;
+    if (from != NULL && !atomic_load_explicit(&from->is_gone, memory_order_relaxed))
+        return true;
     return w->edge->conf.is_successor && loop_now(w->loop) - w->opened_at < SUCCESSION_NSEC;
 }
 

@@ -53,7 +53,8 @@ static void call_drop(struct mail *m)
     (void)sem_post(&c->over);
 }
 
-/* Runs on the worker and waits for the result. Only while starting and stopping. */
+/* Runs on the worker and waits for the result. Only where the edge begins or ends to
+ * serve: a worker waits for nobody. */
 static int call_worker(struct edge_worker *w, int (*run)(struct edge_worker *, struct fault *),
                        struct fault *fault)
 {
@@ -270,6 +271,87 @@ void edge_configure(struct edge *e, struct config_push *p)
     p->worker = &e->workers[worker];
     p->mail = (struct mail){ .deliver = configuration_deliver, .drop = configuration_drop };
     mailbox_post(e->mailboxes[worker], &p->mail);
+}
+
+/* ---- the end, and what comes behind ---- */
+
+struct order {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct edge_drain *drain; /* or NULL: hurry */
+    nsec patience;
+};
+
+static void order_deliver(struct mail *m)
+{
+    struct order *o = container_of(m, struct order, mail);
+    if (o->drain != NULL)
+        edge_worker_drain(o->worker, o->drain, o->patience);
+    else
+        edge_worker_hurry(o->worker, o->patience);
+    free(o);
+}
+
+static void order_drop(struct mail *m)
+{
+    struct order *o = container_of(m, struct order, mail);
+    if (o->drain != NULL)
+        edge_drain_over(o->drain);
+    free(o);
+}
+
+static void order_all(struct edge *e, struct edge_drain *drain, nsec patience)
+{
+    for (unsigned i = 0; i < e->count; i++) {
+        struct order *o = malloc(sizeof *o);
+        if (o == NULL)
+            abort();
+        *o = (struct order){ .mail = { .deliver = order_deliver, .drop = order_drop },
+                             .worker = &e->workers[i],
+                             .drain = drain,
+                             .patience = patience };
+        mailbox_post(e->mailboxes[i], &o->mail);
+    }
+}
+
+void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained)
+{
+    e->is_draining = true;
+    order_all(e, edge_drain_new(e->count, reply, drained), e->conf.drain);
+}
+
+void edge_hurry(struct edge *e, nsec grace)
+{
+    order_all(e, NULL, grace);
+}
+
+void edge_begin(struct edge *e)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_begin, NULL);
+}
+
+void edge_hand_over(struct edge *e, const int *relays, nsec grace, struct mailbox *reply,
+                    struct mail *drained)
+{
+    const struct hand_over h = { .relays = relays,
+                                 .grace = grace,
+                                 .drain = edge_drain_new(e->count, reply, drained) };
+    e->is_draining = true;
+    e->hand_over = &h;
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_hand_over, NULL);
+    e->hand_over = NULL;
+}
+
+unsigned edge_workers(const struct edge *e)
+{
+    return e->count;
+}
+
+int edge_socket_of(const struct edge *e, unsigned worker, enum edge_worker_socket which)
+{
+    return e->workers[worker].fds[which];
 }
 
 bool edge_is_draining(const struct edge *e)

@@ -61,6 +61,10 @@ struct edge_worker {
     struct hostname_view *hostnames;
     uint32_t serial; /* of the last session */
     nsec opened_at;
+    bool is_paused;       /* nothing is accepted yet */
+    bool is_succeeded;    /* another edge has what is new */
+    _Atomic bool may_ask; /* of one that is succeeded: something here may still want a link */
+    int fds[EDGE_WORKER_SOCKETS]; /* in use, -1 = none; not changed once it is open */
     bool is_draining;
     struct task drain;
     struct deadline drain_end, drain_step;
@@ -73,7 +77,8 @@ struct edge {
     char *chain_pem, *key_pem;
     struct x509_pair ca;
     struct edge_addrs addrs;
-    bool is_draining; /* of the program's thread */
+    bool is_draining;                  /* of the program's thread */
+    const struct hand_over *hand_over; /* while its workers are told */
     unsigned count;
     struct hostnames *hostnames;
     uint64_t affinity_secret[2]; /* the same after a restart: visitors keep their replicas */
@@ -117,8 +122,9 @@ struct link *session_link(struct session *s); /* borrowed */
 struct session *session_find(struct edge_worker *w, uint64_t id);
 void session_close(struct session *s, const char *why);
 /* The edge stops: closes connections on which nothing is under way, so that their connectors go
- * elsewhere; the last one of each connector stays, since requests may still come. To be called
- * again and again: one that is told to take no more goes with the next call. */
+ * elsewhere; the last one of each connector stays, since requests may still come, until no worker
+ * of an edge that is succeeded may ask. To be called again and again: one that is told to take no
+ * more goes with the next call. */
 void sessions_send_away(struct edge_worker *w);
 void sessions_abort(struct edge_worker *w);
 

@@ -273,6 +273,15 @@ void sessions_abort(struct edge_worker *w)
     }
 }
 
+/* Whether an exchange of this edge may still want a link. */
+static bool may_ask(const struct edge *e)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        if (atomic_load_explicit(&e->workers[i].may_ask, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 /* From then on nobody picks it, unless it is the connector's last. An exchange that was just given
  * to it shows itself by the next call. */
 static bool may_leave(struct edge_worker *w, struct session *s)
@@ -285,7 +294,7 @@ static bool may_leave(struct edge_worker *w, struct session *s)
     if (!is_free)
         return false;
     atomic_store_explicit(&l->is_draining, true, memory_order_relaxed);
-    s->is_leaving = link_table_has_sibling(w->links, l);
+    s->is_leaving = link_table_has_sibling(w->links, l) || (w->is_succeeded && !may_ask(w->edge));
     if (!s->is_leaving)
         atomic_store_explicit(&l->is_draining, false, memory_order_relaxed);
     return false;
@@ -299,7 +308,8 @@ void sessions_send_away(struct edge_worker *w)
         if (s->state != SESSION_SERVING || !may_leave(w, s))
             continue;
         metric_add(w->metrics, EDGE_sent_away, 1);
-        session_end(s, "sent away: the edge stops");
+        session_end(s, w->is_succeeded ? "sent away: another edge serves"
+                                       : "sent away: the edge stops");
     }
 }
 

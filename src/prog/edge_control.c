@@ -33,6 +33,8 @@ void edge_control_publish(struct edge_control *c)
 
 static void carry_out(struct edge_control *c)
 {
+    if (c->changed != NULL && (c->api.routes_changed || c->api.configurations_changed))
+        c->changed(c->ctx);
     if (c->api.routes_changed)
         edge_control_publish(c);
     for (size_t i = 0; i < c->api.close_count; i++)
@@ -457,6 +459,8 @@ static void accept_clients(struct edge_control *c)
 {
     struct stream *s;
     struct addr peer;
+    if (c->is_paused)
+        return;
     for (unsigned i = 0; i < ACCEPT_STEP && c->local != NULL; i++) {
         if (tcp_accept(c->local, NULL, &s, &peer) < 0)
             return;
@@ -473,8 +477,10 @@ static void control_run(struct task *t)
 {
     struct edge_control *c = container_of(t, struct edge_control, task);
     if (deadline_take(&c->sweep)) {
-        api_sweep(&c->api, clock_wall_us());
-        carry_out(c);
+        if (!c->is_shared) {
+            api_sweep(&c->api, clock_wall_us());
+            carry_out(c);
+        }
         deadline_set(&c->sweep, &c->task, loop_now(c->loop) + sweep_wait(c));
     }
     accept_clients(c);
@@ -501,6 +507,33 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
     *local = got;
     deadline_set(&c->sweep, &c->task, loop_now(loop) + sweep_wait(c));
     return 0;
+}
+
+void edge_control_begin(struct edge_control *c)
+{
+    c->is_paused = false;
+    edge_control_look_again(c);
+    task_wake(&c->task);
+}
+
+void edge_control_hand_over(struct edge_control *c)
+{
+    tcp_listener_close(c->local);
+    c->local = NULL;
+    c->is_shared = true;
+    h1_group_drain(&c->clients);
+}
+
+void edge_control_look_again(struct edge_control *c)
+{
+    edge_control_publish(c);
+    edge_rollout_wake(c);
+}
+
+void edge_control_alone(struct edge_control *c)
+{
+    c->is_shared = false;
+    c->api.alone_us = clock_wall_us();
 }
 
 void edge_control_close(struct edge_control *c)

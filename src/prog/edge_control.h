@@ -15,6 +15,10 @@ struct edge_control {
     struct tcp_listener *local;
     struct h1_group clients;
     struct deadline sweep;
+    bool is_paused; /* nobody is accepted before edge_control_begin */
+    bool is_shared; /* another edge of this data directory has connectors too: nothing is swept */
+    void (*changed)(void *ctx); /* told of each change, once another edge serves; or NULL */
+    void *ctx;
     struct task rollout; /* tells connectors their configurations */
     struct deadline rollout_due;
 };
@@ -23,6 +27,14 @@ struct edge_control {
  * initialised. */
 int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local, int fd,
                       struct fault *fault) __attribute__((warn_unused_result));
+/* Accepts clients from now on, and publishes the routes as they are by now. */
+void edge_control_begin(struct edge_control *c);
+/* Another edge serves the API from now on and has the listening socket; clients end. */
+void edge_control_hand_over(struct edge_control *c);
+/* The database was changed by somebody else. */
+void edge_control_look_again(struct edge_control *c);
+/* The other edge of this directory has ended: its connectors are away only from now on. */
+void edge_control_alone(struct edge_control *c);
 void edge_control_close(struct edge_control *c);
 /* What the edge calls. */
 struct plane edge_control_plane(struct edge_control *c);

@@ -20,7 +20,9 @@
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
 #include "prog/edge_control.h"
+#include "prog/edge_notify.h"
 #include "prog/edge_sockets.h"
+#include "prog/edge_upgrade.h"
 
 /* Of the certificate that connectors are shown. No wildcard: strict clients refuse one directly
  * below a top-level domain, and with it the whole certificate. */
@@ -42,13 +44,18 @@ struct server {
     struct edge *edge;
     struct confine confine;
     struct access_log_conf access_log;
-    struct edge_sockets sockets; /* that were handed over */
+    struct edge_sockets sockets; /* that were handed over by whoever started us */
+    struct takeover_heir heir;   /* of the edge before us */
+    struct takeover_giver giver; /* to the next one */
+    int notify_fd;
     struct edge_addrs addrs;
     struct addr local;
     struct watch *signals;
     struct task task;
     struct mail drained;
-    bool is_draining, is_over;
+    bool is_serving, is_draining;
+    bool is_succeeded; /* another edge serves */
+    bool is_hurried;
     const char *domains[API_DOMAINS_MAX + 1]; /* NULL-terminated */
 };
 
@@ -141,15 +148,20 @@ static int take_sockets(struct server *s, struct fault *fault)
     return 0;
 }
 
+static bool is_bound(const struct server *s, enum edge_socket which)
+{
+    struct addr a;
+    return edge_sockets_has(&s->sockets, which) || takeover_has(&s->heir, which, &a);
+}
+
 static int check_addrs(const struct server *s, struct fault *fault)
 {
-    const struct edge_sockets *k = &s->sockets;
     int r = 0;
-    if (!edge_sockets_has(k, SOCKET_TUNNEL_UDP))
+    if (!is_bound(s, SOCKET_TUNNEL_UDP))
         r = check_free(&s->addrs.tunnel, SOCK_DGRAM, "tunnel", fault);
-    if (r == 0 && !edge_sockets_has(k, SOCKET_HTTP))
+    if (r == 0 && !is_bound(s, SOCKET_HTTP))
         r = check_free(&s->addrs.http, SOCK_STREAM, "http", fault);
-    if (r == 0 && !edge_sockets_has(k, SOCKET_HTTPS))
+    if (r == 0 && !is_bound(s, SOCKET_HTTPS))
         r = check_free(&s->addrs.https, SOCK_STREAM, "https", fault);
     return r;
 }
@@ -243,6 +255,36 @@ static void drained_drop(struct mail *m)
     (void)m;
 }
 
+/* Another edge serves: what is here may end, and then we do. */
+static void hand_over(void *ctx, const int *relays)
+{
+    struct server *s = ctx;
+    s->is_draining = s->is_succeeded = true;
+    s->drained = (struct mail){ .deliver = drained_deliver, .drop = drained_drop };
+    edge_control_hand_over(&s->control);
+    edge_hand_over(s->edge, relays, s->o->upgrade_grace, loop_mailbox(s->loop), &s->drained);
+}
+
+static long still_ending(void *ctx)
+{
+    const struct server *s = ctx;
+    return s->is_draining ? (long)getpid() : s->heir.watch != NULL ? s->heir.process : 0;
+}
+
+static void changed_here(void *ctx)
+{
+    takeover_tell_changed(&((struct server *)ctx)->giver);
+}
+
+static void heir_news(struct takeover_heir *h)
+{
+    struct server *s = container_of(h, struct server, heir);
+    if (h->watch == NULL)
+        edge_control_alone(&s->control);
+    else
+        edge_control_look_again(&s->control);
+}
+
 static void on_signal(struct server *s, uint32_t number)
 {
     char file[DATADIR_PATH_BYTES];
@@ -252,15 +294,23 @@ static void on_signal(struct server *s, uint32_t number)
             line_writer_reopen(s->access_log.writer);
         return;
     }
+    if (s->is_succeeded && !s->is_hurried) {
+        log_info("stopping within the grace period", LSTR("signal", strsignal((int)number)));
+        s->is_hurried = true;
+        edge_hurry(s->edge, s->o->grace);
+        return;
+    }
     if (s->is_draining) {
         log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
-        (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
+        if (!s->is_succeeded)
+            (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
         log_settle(true);
         _exit(0);
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
     s->is_draining = true;
     s->drained = (struct mail){ .deliver = drained_deliver, .drop = drained_drop };
+    edge_notify(s->notify_fd, "STOPPING=1");
     edge_drain(s->edge, loop_mailbox(s->loop), &s->drained);
 }
 
@@ -325,9 +375,9 @@ static int start_edge(struct server *s, struct fault *fault)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct edge_conf conf = {
-        .workers = s->o->workers > 0 ? (unsigned)s->o->workers
-                   : cores > 0       ? (unsigned)cores
-                                     : 1,
+        .workers = edge_upgrade_workers(&s->heir, s->o->workers > 0 ? (unsigned)s->o->workers
+                                                  : cores > 0       ? (unsigned)cores
+                                                                    : 1),
         .chain_pem = slice_str(s->dir.server.cert_pem),
         .key_pem = slice_str(s->dir.server.key_pem),
         .ca_pem = slice_str(s->dir.ca.cert_pem),
@@ -341,7 +391,9 @@ static int start_edge(struct server *s, struct fault *fault)
         .tunnel_fd = s->sockets.fds[SOCKET_TUNNEL],
         .http_fd = s->sockets.fds[SOCKET_HTTP],
         .https_fd = s->sockets.fds[SOCKET_HTTPS],
-        .is_successor = edge_sockets_are_any(&s->sockets),
+        .from = s->heir.process > 0 ? &s->heir.edge : NULL,
+        .is_paused = true,
+        .is_successor = edge_sockets_are_any(&s->sockets) || s->heir.process > 0,
         .visitors_max = (size_t)s->o->visitors,
         .head_max = (size_t)s->o->head_max,
         .visitor_handshake = s->o->handshake_timeout,
@@ -357,10 +409,13 @@ static int start_edge(struct server *s, struct fault *fault)
         .opened = confine_thread,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
-    int r = edge_control_open(&s->control, s->loop, &s->local, s->sockets.fds[SOCKET_LOCAL], fault);
+    int local_fd = s->heir.local_fd >= 0 ? s->heir.local_fd : s->sockets.fds[SOCKET_LOCAL];
+    s->control.is_paused = true;
+    s->control.is_shared = s->heir.process > 0;
+    int r = edge_control_open(&s->control, s->loop, &s->local, local_fd, fault);
     if (r == 0)
         r = edge_start(&conf, &s->edge, &s->addrs, fault);
-    edge_sockets_close(&s->sockets);
+    s->giver.given = edge_upgrade_given(&s->sockets) | s->heir.given;
     explicit_bzero(conf.quic_secret, sizeof conf.quic_secret);
     if (r < 0)
         return r;
@@ -369,7 +424,63 @@ static int start_edge(struct server *s, struct fault *fault)
     s->control.api.https_port = s->addrs.https.size > 0 ? addr_port(&s->addrs.https) : 0;
     take_advertised(s);
     edge_control_publish(&s->control);
-    return write_addresses(s, fault);
+    return 0;
+}
+
+/* Everything is built: from here on this edge serves. */
+static int begin(struct server *s, struct fault *fault)
+{
+    int r = s->heir.process > 0 ? takeover_ready(&s->heir, fault) : 0;
+    if (r < 0)
+        return r;
+    s->is_serving = true;
+    edge_begin(s->edge);
+    edge_control_begin(&s->control);
+    edge_sockets_close(&s->sockets);
+    takeover_close_sockets(&s->heir);
+    if (s->heir.process > 0)
+        datadir_claim(&s->dir);
+    s->heir.changed = heir_news;
+    if (s->heir.process > 0 && takeover_follow(&s->heir, s->loop) < 0)
+        log_warn("the edge before this one is not heard of");
+    s->giver.edge = s->edge;
+    s->giver.lock_fd = s->dir.lock_fd;
+    s->giver.local_fd = tcp_listener_fd(s->control.local);
+    s->giver.generation = s->heir.edge.generation;
+    s->giver.ending = still_ending;
+    s->giver.hand_over = hand_over;
+    s->giver.ctx = s;
+    s->control.changed = changed_here;
+    s->control.ctx = s;
+    r = takeover_serve(&s->giver, s->loop);
+    return r == 0 ? write_addresses(s, fault)
+                  : fault_set(fault, r, "the socket for upgrades cannot be watched");
+}
+
+/* From the edge that runs on the data directory, where there is one. */
+static int inherit(struct server *s, struct fault *fault)
+{
+    if (!s->o->upgrade)
+        return 0;
+    int r = takeover_ask(&s->heir, edge_data_dir(s->o), fault);
+    if (r == ERR_NOTFOUND)
+        return 0;
+    if (r < 0)
+        return r;
+    edge_sockets_close(&s->sockets); /* those that it has are the ones in use */
+    edge_upgrade_match(&s->heir, &s->addrs, &s->local);
+    log_info("taking over from the edge that runs", LI64("process", s->heir.process));
+    return 0;
+}
+
+static int open_directory(struct server *s, struct fault *fault)
+{
+    int lock_fd = s->heir.lock_fd, next_fd = s->heir.next_fd;
+    s->heir.lock_fd = s->heir.next_fd = -1; /* given away */
+    int r = datadir_open(edge_data_dir(s->o), NAMES, lock_fd, &s->dir, fault);
+    if (r < 0 && next_fd >= 0)
+        (void)close(next_fd);
+    return r < 0 ? r : takeover_bind(&s->giver, s->dir.path, next_fd, fault);
 }
 
 /* Behind everything that is read, before the first thread. */
@@ -413,7 +524,9 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0)
         r = take_sockets(s, fault);
     if (r == 0)
-        r = datadir_open(edge_data_dir(s->o), NAMES, &s->dir, fault);
+        r = inherit(s, fault);
+    if (r == 0)
+        r = open_directory(s, fault);
     if (r == 0) /* behind the lock: of two reasons the directory in use is the better one */
         r = check_addrs(s, fault);
     if (r == 0)
@@ -428,7 +541,7 @@ static int server_open(struct server *s, struct fault *fault)
         r = confine_bound(&s->confine, fault);
     if (r == 0 && s->access_log.writer != NULL)
         r = line_writer_start(s->access_log.writer, fault);
-    return r;
+    return r == 0 ? begin(s, fault) : r;
 }
 
 static void server_close(struct server *s)
@@ -436,9 +549,12 @@ static void server_close(struct server *s)
     char file[DATADIR_PATH_BYTES];
     if (s->control.loop != NULL)
         edge_control_close(&s->control);
+    takeover_giver_close(&s->giver, s->dir.path);
     edge_stop(s->edge);
+    takeover_heir_close(&s->heir);
+    edge_sockets_close(&s->sockets);
     line_writer_close(s->access_log.writer);
-    if (s->edge != NULL)
+    if (s->edge != NULL && !s->is_succeeded && s->is_serving)
         (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
     if (s->loop != NULL) {
         watch_close(s->signals);
@@ -462,6 +578,11 @@ int edge_serve(const struct edge_options *o)
         return 1;
     s->o = o;
     s->dir.lock_fd = -1;
+    s->giver.next_fd = -1;
+    s->notify_fd = edge_notify_open(); /* before confinement */
+    for (size_t i = 0; i < EDGE_SOCKETS; i++)
+        s->sockets.fds[i] = -1;
+    takeover_heir_init(&s->heir);
     arena_init_secret(&s->arena, 1024 * 1024);
     raise_limits();
     (void)umask(077);
@@ -473,11 +594,14 @@ int edge_serve(const struct edge_options *o)
                  LSTR("https", s->addrs.https.size > 0 ? reachable(s, &s->addrs.https) : "off"),
                  LSTR("local", reachable(s, &s->local)), LSTR("data", s->dir.path),
                  LSTR("version", ADIT_VERSION));
+        edge_notify(s->notify_fd, "READY=1");
         loop_run(s->loop);
     } else {
         (void)fprintf(stderr, "adit-edge: %s\n", fault_line(&fault, line));
     }
     server_close(s);
+    if (s->notify_fd >= 0)
+        (void)close(s->notify_fd);
     free(s);
     return r == 0 ? 0 : 1;
 }
