@@ -10,6 +10,7 @@
 #include "crypto/hash.h"
 #include "edge/edge_int.h"
 #include "edge/edge_worker.h"
+#include "edge/stand_in.h"
 
 static const struct metric_desc METRICS[] = {
 #define METRIC(k, field, n, l, h) { .name = n, .help = h, .kind = METRIC_##k, .labels = l },
@@ -325,16 +326,78 @@ void edge_hurry(struct edge *e, nsec grace)
     order_all(e, NULL, grace);
 }
 
+/* About one tunnel, of the edge before or behind us. */
+struct word {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct uuid tunnel;
+    bool is_there;
+};
+
+static void word_drop(struct mail *m)
+{
+    free(container_of(m, struct word, mail));
+}
+
+static void stand_in_deliver(struct mail *m)
+{
+    struct word *word = container_of(m, struct word, mail);
+    stand_in_set(word->worker, &word->tunnel, word->is_there);
+    free(word);
+}
+
+static void came_over_deliver(struct mail *m)
+{
+    struct word *word = container_of(m, struct word, mail);
+    stand_in_note_came_over(word->worker, &word->tunnel);
+    free(word);
+}
+
+static void post_word(struct edge *e, unsigned worker, const struct uuid *tunnel, bool is_there,
+                      void (*deliver)(struct mail *))
+{
+    struct word *word = malloc(sizeof *word);
+    if (word == NULL)
+        abort();
+    *word = (struct word){ .mail = { .deliver = deliver, .drop = word_drop },
+                           .worker = &e->workers[worker],
+                           .tunnel = *tunnel,
+                           .is_there = is_there };
+    mailbox_post(e->mailboxes[worker], &word->mail);
+}
+
+/* Tunnels are spread over the workers of both. */
+void edge_stand_in(struct edge *e, const struct uuid *tunnel, bool is_there)
+{
+    unsigned streams = e->conf.from->relay_count;
+    unsigned count = streams < e->count ? streams : e->count;
+    post_word(e, tunnel->bytes[sizeof tunnel->bytes - 1] % count, tunnel, is_there,
+              stand_in_deliver);
+}
+
+void edge_came_over(struct edge *e, const struct uuid *tunnel)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        post_word(e, i, tunnel, true, came_over_deliver);
+}
+
+void edge_meet(struct edge *e)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_meet, NULL);
+}
+
 void edge_begin(struct edge *e)
 {
     for (unsigned i = 0; i < e->count; i++)
         (void)call_worker(&e->workers[i], edge_worker_begin, NULL);
 }
 
-void edge_hand_over(struct edge *e, const int *relays, nsec grace, struct mailbox *reply,
-                    struct mail *drained)
+void edge_hand_over(struct edge *e, const int *relays, const int *streams, nsec grace,
+                    struct mailbox *reply, struct mail *drained)
 {
     const struct hand_over h = { .relays = relays,
+                                 .streams = streams,
                                  .grace = grace,
                                  .drain = edge_drain_new(e->count, reply, drained) };
     e->is_draining = true;

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "edge/forward.h"
+#include "edge/stand_in.h"
 
 #define TUNNEL_PORT_TRIES 16
 #define DRAIN_STEP_NSEC   (100 * NSEC_PER_MSEC)
@@ -54,6 +55,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     tunnel_server_group_init(&w->bridged, loop, w);
     w->bridged.route = bridge_route;
     w->bridged.resets_on_loss = true;
+    stand_in_init(w);
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;
 }
@@ -243,9 +245,20 @@ int edge_worker_open(struct edge_worker *w, struct fault *fault)
         r = open_listener(w, "https", &e->addrs.https, EDGE_HTTPS, &w->https, fault);
     if (r == 0)
         r = open_tunnel(w, fault);
+    if (r == 0 && e->conf.from != NULL && w->index < e->conf.from->relay_count)
+        w->stand_in_fd = copy_of(e->conf.from->streams[w->index]);
     if (r == 0 && e->conf.opened != NULL)
         e->conf.opened();
     return r;
+}
+
+int edge_worker_meet(struct edge_worker *w, struct fault *fault)
+{
+    (void)fault;
+    if (stand_in_open(w) < 0)
+        log_warn("out of memory: connectors are awaited where the edge before could stand in",
+                 LU64("worker", w->index));
+    return 0;
 }
 
 int edge_worker_begin(struct edge_worker *w, struct fault *fault)
@@ -353,7 +366,8 @@ static bool part(struct edge_worker *w)
     if (w->parting == PARTING_BOTH)
         return false;
     w->parting++;
-    size_t count = h1_group_part(&w->visitors, w->parting);
+    deadline_set(&w->drain_step, &w->drain, loop_now(w->loop));
+    size_t count = h1_group_part(&w->visitors, w->parting) + stand_in_part(w, w->parting);
     if (w->parting == PARTING_ORIGIN && count > 0) {
         metric_add(w->metrics, EDGE_parted, (int64_t)count);
         log_info("drain time is over: websockets and event streams are told", LU64("count", count));
@@ -372,7 +386,7 @@ static bool may_ask(const struct edge_worker *w)
 
 static bool is_through(const struct edge_worker *w)
 {
-    return w->visitors.count + w->handshake_count == 0 &&
+    return w->visitors.count + w->handshake_count + stand_in_count(w) == 0 &&
            (!w->is_succeeded || list_is_empty(&w->sessions));
 }
 
@@ -432,6 +446,7 @@ int edge_worker_hand_over(struct edge_worker *w, struct fault *fault)
     int in = h->relays[w->index];
     (void)fault;
     w->is_succeeded = true;
+    w->succeeded_at = loop_now(w->loop);
     atomic_store_explicit(&w->may_ask, true, memory_order_relaxed);
     if (w->quic != NULL && in >= 0 && quic_endpoint_hand_over(w->quic, in) < 0) {
         log_warn("out of memory: connections over QUIC are lost", LU64("worker", w->index));
@@ -439,6 +454,9 @@ int edge_worker_hand_over(struct edge_worker *w, struct fault *fault)
     } else if (w->quic == NULL && in >= 0) {
         (void)close(in);
     }
+    if (stand_in_serve(w, h->streams[w->index]) < 0)
+        log_warn("out of memory: the next edge waits for connectors that are here",
+                 LU64("worker", w->index));
     edge_worker_drain(w, h->drain, h->grace);
     return 0;
 }
@@ -456,6 +474,7 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     visitors_abort(w);
     h1_group_abort(&w->visitors);
     tunnel_server_abort(&w->bridged);
+    stand_in_close(w);
     config_pushes_abort(w);
     sessions_abort(w);
     w->edge->endpoints[w->index] = NULL; /* packets that others still pass on are dropped */

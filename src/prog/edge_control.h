@@ -18,6 +18,9 @@ struct edge_control {
     bool is_paused; /* nobody is accepted before edge_control_begin */
     bool is_shared; /* another edge of this data directory has connectors too: nothing is swept */
     void (*changed)(void *ctx); /* told of each change, once another edge serves; or NULL */
+    /* A tunnel has its first connection, or its last one is gone or about to go; or NULL. */
+    void (*tunnel_news)(void *ctx, const struct uuid *tunnel, bool is_there);
+    void (*idle)(void *ctx); /* NULL, unless somebody waits for it */
     void *ctx;
     struct task rollout; /* tells connectors their configurations */
     struct deadline rollout_due;
@@ -31,6 +34,8 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
 void edge_control_begin(struct edge_control *c);
 /* Another edge serves the API from now on and has the listening socket; clients end. */
 void edge_control_hand_over(struct edge_control *c);
+/* Behind that: tells `idle` when the last client has gone. */
+void edge_control_when_idle(struct edge_control *c, void (*idle)(void *ctx));
 /* The database was changed by somebody else. */
 void edge_control_look_again(struct edge_control *c);
 /* The other edge of this directory has ended: its connectors are away only from now on. */

@@ -19,10 +19,8 @@
 #include "confine/confine.h"
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
-#include "prog/edge_control.h"
 #include "prog/edge_notify.h"
-#include "prog/edge_sockets.h"
-#include "prog/edge_upgrade.h"
+#include "prog/edge_serve_int.h"
 
 /* Of the certificate that connectors are shown. No wildcard: strict clients refuse one directly
  * below a top-level domain, and with it the whole certificate. */
@@ -33,31 +31,6 @@ static const char *const NAMES[] = { "quic.cftunnel.com",
                                      "127.0.0.1",
                                      "::1",
                                      NULL };
-
-/* Everything of one run. */
-struct server {
-    const struct edge_options *o;
-    struct arena arena;
-    struct loop *loop;
-    struct datadir dir;
-    struct edge_control control;
-    struct edge *edge;
-    struct confine confine;
-    struct access_log_conf access_log;
-    struct edge_sockets sockets; /* that were handed over by whoever started us */
-    struct takeover_heir heir;   /* of the edge before us */
-    struct takeover_giver giver; /* to the next one */
-    int notify_fd;
-    struct edge_addrs addrs;
-    struct addr local;
-    struct watch *signals;
-    struct task task;
-    struct mail drained;
-    bool is_serving, is_draining;
-    bool is_succeeded; /* another edge serves */
-    bool is_hurried;
-    const char *domains[API_DOMAINS_MAX + 1]; /* NULL-terminated */
-};
 
 const char *edge_data_dir(const struct edge_options *o)
 {
@@ -175,7 +148,7 @@ static const char *reachable(struct server *s, const struct addr *a)
     return arena_fmt(&s->arena, "%s", addr_text(a, text));
 }
 
-static int write_addresses(struct server *s, struct fault *fault)
+int server_write_addresses(struct server *s, struct fault *fault)
 {
     char file[DATADIR_PATH_BYTES];
     const char *http = s->addrs.http.size > 0
@@ -243,48 +216,6 @@ static void take_advertised(struct server *s)
 
 /* ---- signals ---- */
 
-static void drained_deliver(struct mail *m)
-{
-    struct server *s = container_of(m, struct server, drained);
-    log_info("drained");
-    loop_stop(s->loop);
-}
-
-static void drained_drop(struct mail *m)
-{
-    (void)m;
-}
-
-/* Another edge serves: what is here may end, and then we do. */
-static void hand_over(void *ctx, const int *relays)
-{
-    struct server *s = ctx;
-    s->is_draining = s->is_succeeded = true;
-    s->drained = (struct mail){ .deliver = drained_deliver, .drop = drained_drop };
-    edge_control_hand_over(&s->control);
-    edge_hand_over(s->edge, relays, s->o->upgrade_grace, loop_mailbox(s->loop), &s->drained);
-}
-
-static long still_ending(void *ctx)
-{
-    const struct server *s = ctx;
-    return s->is_draining ? (long)getpid() : s->heir.watch != NULL ? s->heir.process : 0;
-}
-
-static void changed_here(void *ctx)
-{
-    takeover_tell_changed(&((struct server *)ctx)->giver);
-}
-
-static void heir_news(struct takeover_heir *h)
-{
-    struct server *s = container_of(h, struct server, heir);
-    if (h->watch == NULL)
-        edge_control_alone(&s->control);
-    else
-        edge_control_look_again(&s->control);
-}
-
 static void on_signal(struct server *s, uint32_t number)
 {
     char file[DATADIR_PATH_BYTES];
@@ -309,9 +240,8 @@ static void on_signal(struct server *s, uint32_t number)
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
     s->is_draining = true;
-    s->drained = (struct mail){ .deliver = drained_deliver, .drop = drained_drop };
     edge_notify(s->notify_fd, "STOPPING=1");
-    edge_drain(s->edge, loop_mailbox(s->loop), &s->drained);
+    edge_drain(s->edge, loop_mailbox(s->loop), server_drained(s));
 }
 
 static void server_run(struct task *t)
@@ -427,62 +357,6 @@ static int start_edge(struct server *s, struct fault *fault)
     return 0;
 }
 
-/* Everything is built: from here on this edge serves. */
-static int begin(struct server *s, struct fault *fault)
-{
-    int r = s->heir.process > 0 ? takeover_ready(&s->heir, fault) : 0;
-    if (r < 0)
-        return r;
-    s->is_serving = true;
-    edge_begin(s->edge);
-    edge_control_begin(&s->control);
-    edge_sockets_close(&s->sockets);
-    takeover_close_sockets(&s->heir);
-    if (s->heir.process > 0)
-        datadir_claim(&s->dir);
-    s->heir.changed = heir_news;
-    if (s->heir.process > 0 && takeover_follow(&s->heir, s->loop) < 0)
-        log_warn("the edge before this one is not heard of");
-    s->giver.edge = s->edge;
-    s->giver.lock_fd = s->dir.lock_fd;
-    s->giver.local_fd = tcp_listener_fd(s->control.local);
-    s->giver.generation = s->heir.edge.generation;
-    s->giver.ending = still_ending;
-    s->giver.hand_over = hand_over;
-    s->giver.ctx = s;
-    s->control.changed = changed_here;
-    s->control.ctx = s;
-    r = takeover_serve(&s->giver, s->loop);
-    return r == 0 ? write_addresses(s, fault)
-                  : fault_set(fault, r, "the socket for upgrades cannot be watched");
-}
-
-/* From the edge that runs on the data directory, where there is one. */
-static int inherit(struct server *s, struct fault *fault)
-{
-    if (!s->o->upgrade)
-        return 0;
-    int r = takeover_ask(&s->heir, edge_data_dir(s->o), fault);
-    if (r == ERR_NOTFOUND)
-        return 0;
-    if (r < 0)
-        return r;
-    edge_sockets_close(&s->sockets); /* those that it has are the ones in use */
-    edge_upgrade_match(&s->heir, &s->addrs, &s->local);
-    log_info("taking over from the edge that runs", LI64("process", s->heir.process));
-    return 0;
-}
-
-static int open_directory(struct server *s, struct fault *fault)
-{
-    int lock_fd = s->heir.lock_fd, next_fd = s->heir.next_fd;
-    s->heir.lock_fd = s->heir.next_fd = -1; /* given away */
-    int r = datadir_open(edge_data_dir(s->o), NAMES, lock_fd, &s->dir, fault);
-    if (r < 0 && next_fd >= 0)
-        (void)close(next_fd);
-    return r < 0 ? r : takeover_bind(&s->giver, s->dir.path, next_fd, fault);
-}
-
 /* Behind everything that is read, before the first thread. */
 static int confine(struct server *s, struct fault *fault)
 {
@@ -524,9 +398,9 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0)
         r = take_sockets(s, fault);
     if (r == 0)
-        r = inherit(s, fault);
+        r = server_inherit(s, fault);
     if (r == 0)
-        r = open_directory(s, fault);
+        r = server_open_directory(s, NAMES, fault);
     if (r == 0) /* behind the lock: of two reasons the directory in use is the better one */
         r = check_addrs(s, fault);
     if (r == 0)
@@ -541,7 +415,7 @@ static int server_open(struct server *s, struct fault *fault)
         r = confine_bound(&s->confine, fault);
     if (r == 0 && s->access_log.writer != NULL)
         r = line_writer_start(s->access_log.writer, fault);
-    return r == 0 ? begin(s, fault) : r;
+    return r == 0 ? server_begin(s, fault) : r;
 }
 
 static void server_close(struct server *s)

@@ -14,6 +14,8 @@
 
 #define PATIENCE_NSEC (60 * NSEC_PER_SEC) /* until the next edge is ready */
 #define BACKLOG       4
+#define OF_WORKER     (EDGE_WORKER_SOCKETS + 2U) /* messages: its sockets, relay and stream */
+#define HEARD_A_STEP  64
 
 /* ---- the socket in the directory ---- */
 
@@ -46,13 +48,20 @@ int takeover_bind(struct takeover_giver *g, const char *data_dir, int fd, struct
 
 /* ---- one who asks ---- */
 
+static void drop(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
 static void close_pairs(struct takeover_giver *g)
 {
     for (unsigned i = 0; i < g->relay_count; i++) {
-        if (g->relays[i] >= 0)
-            (void)close(g->relays[i]);
-        if (g->others[i] >= 0)
-            (void)close(g->others[i]);
+        drop(&g->relays[i]);
+        drop(&g->far_relays[i]);
+        drop(&g->streams[i]);
+        drop(&g->far_streams[i]);
     }
     g->relay_count = 0;
 }
@@ -63,6 +72,7 @@ static void forget_peer(struct takeover_giver *g)
     g->peer = NULL;
     deadline_clear(&g->patience);
     close_pairs(g);
+    takeover_queue_free(&g->out);
 }
 
 static void give_up(struct takeover_giver *g, const char *why)
@@ -72,33 +82,43 @@ static void give_up(struct takeover_giver *g, const char *why)
     forget_peer(g);
 }
 
+static int open_pair(struct takeover_giver *g, unsigned i)
+{
+    int pair[2], r = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_from_errno(errno);
+    g->streams[i] = pair[0];
+    g->far_streams[i] = pair[1];
+    if (edge_socket_of(g->edge, i, EDGE_TUNNEL_UDP) >= 0)
+        r = udp_relay_open(&g->relays[i], &g->far_relays[i]);
+    return r;
+}
+
 static int open_pairs(struct takeover_giver *g)
 {
-    unsigned count = edge_workers(g->edge);
-    g->relay_count = count;
-    for (unsigned i = 0; i < count; i++)
-        g->relays[i] = g->others[i] = -1;
-    for (unsigned i = 0; i < count; i++) {
-        if (edge_socket_of(g->edge, i, EDGE_TUNNEL_UDP) < 0)
-            continue;
-        int r = udp_relay_open(&g->relays[i], &g->others[i]);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    int r = 0;
+    g->relay_count = edge_workers(g->edge);
+    for (unsigned i = 0; i < g->relay_count; i++)
+        g->relays[i] = g->far_relays[i] = g->streams[i] = g->far_streams[i] = -1;
+    for (unsigned i = 0; i < g->relay_count && r == 0; i++)
+        r = open_pair(g, i);
+    return r;
 }
 
 /* The number `next` of what is sent: false when that is nothing, *ret_fd then being -1. */
 static bool message_of(const struct takeover_giver *g, unsigned next, struct takeover_message *ret,
                        int *ret_fd)
 {
-    unsigned workers = edge_workers(g->edge), of_worker = EDGE_WORKER_SOCKETS + 1;
+    unsigned workers = edge_workers(g->edge), of_worker = OF_WORKER;
     unsigned worker = next / of_worker, which = next % of_worker;
     *ret = (struct takeover_message){ .kind = TAKEOVER_LISTENS, .worker = worker, .value = which };
     *ret_fd = -1;
     if (worker < workers && which == EDGE_WORKER_SOCKETS) {
         ret->kind = TAKEOVER_RELAY;
-        *ret_fd = g->others[worker];
+        *ret_fd = g->far_relays[worker];
+    } else if (worker < workers && which == EDGE_WORKER_SOCKETS + 1) {
+        ret->kind = TAKEOVER_STREAM;
+        *ret_fd = g->far_streams[worker];
     } else if (worker < workers) {
         *ret_fd = edge_socket_of(g->edge, worker, (enum edge_worker_socket)which);
     } else {
@@ -127,7 +147,7 @@ static bool message_of(const struct takeover_giver *g, unsigned next, struct tak
 /* As much as the socket takes: 0 when all is out. */
 static int send_all(struct takeover_giver *g)
 {
-    unsigned last = edge_workers(g->edge) * (EDGE_WORKER_SOCKETS + 1) + 3;
+    unsigned last = edge_workers(g->edge) * OF_WORKER + 3;
     while (g->next <= last) {
         struct takeover_message m;
         int fd;
@@ -173,60 +193,79 @@ static int greet(struct takeover_giver *g, const struct takeover_message *hello)
     return takeover_send(watch_fd(g->peer), &m, -1);
 }
 
-/* Those of workers whose sockets are read there now. */
-static void go(struct takeover_giver *g, unsigned taken)
+/* `taken`: the sockets that are read there now. What is to be known there goes before the word by
+ * which it begins. */
+static int go(struct takeover_giver *g, unsigned taken)
 {
-    const struct takeover_message m = { .kind = TAKEOVER_GO };
-    int relays[EDGE_WORKERS_MAX];
-    for (unsigned i = 0; i < EDGE_WORKERS_MAX; i++)
-        relays[i] = -1;
+    bool is_read_there = (taken & 1U << EDGE_TUNNEL_UDP) != 0;
     for (unsigned i = 0; i < g->relay_count; i++)
-        if ((taken & 1U << EDGE_TUNNEL_UDP) != 0 && g->relays[i] >= 0) {
-            relays[i] = g->relays[i];
-            g->relays[i] = -1;
-        }
-    close_pairs(g); /* the next edge has ours of those that it passes packets on by */
+        if (!is_read_there)
+            drop(&g->relays[i]);
     deadline_clear(&g->patience);
     g->is_over = true;
-    g->hand_over(g->ctx, relays);
+    g->hand_over(g->ctx, g->relays, g->streams);
+    for (unsigned i = 0; i < g->relay_count; i++)
+        g->relays[i] = g->streams[i] = -1; /* the edge's now */
+    close_pairs(g);
     log_info("another edge has taken over: what is here may end", LI64("process", g->process));
-    if (takeover_send(watch_fd(g->peer), &m, -1) < 0)
-        log_warn("the edge that took over has ended", LI64("process", g->process));
+    g->everything(g->ctx);
+    return takeover_queue_put(&g->out, TAKEOVER_GO, NULL);
+}
+
+static void hear_heir(struct takeover_giver *g, const struct takeover_message *m)
+{
+    if (m->kind == TAKEOVER_CHANGED)
+        g->changed(g->ctx);
+    else if (m->kind == TAKEOVER_SERVES)
+        g->came_over(g->ctx, &m->tunnel);
+}
+
+/* 0, or the peer is gone or not to be borne any more. */
+static int hear_one(struct takeover_giver *g, const struct takeover_message *m)
+{
+    if (g->is_over)
+        hear_heir(g, m);
+    else if (m->kind == TAKEOVER_READY && g->relay_count > 0)
+        return go(g, m->value);
+    else
+        return g->relay_count > 0 ? ERR_PROTO : greet(g, m);
+    return 0;
+}
+
+static void lose_peer(struct takeover_giver *g, int why)
+{
+    if (!g->is_over) {
+        give_up(g, why == ERR_EOF ? "it ended before it was ready" : err_text(why));
+        return;
+    }
+    log_warn("the edge that took over has ended", LI64("process", g->process));
+    forget_peer(g);
 }
 
 static void hear(struct takeover_giver *g)
 {
     struct takeover_message m;
-    int fd = -1, r;
-    while (g->peer != NULL && (r = takeover_receive(watch_fd(g->peer), &m, &fd)) != ERR_AGAIN) {
-        if (fd >= 0)
-            (void)close(fd);
-        if (r < 0 && g->is_over) {
-            log_warn("the edge that took over has ended", LI64("process", g->process));
-            forget_peer(g);
-            return;
-        }
-        if (r < 0) {
-            give_up(g, r == ERR_EOF ? "it ended before it was ready" : err_text(r));
-            return;
-        }
-        if (g->is_over)
-            continue;
-        if (m.kind == TAKEOVER_READY && g->relay_count > 0)
-            go(g, m.value);
-        else if (g->relay_count > 0 || (r = greet(g, &m)) < 0)
-            give_up(g, r < 0 ? err_text(r) : err_text(ERR_PROTO));
+    int fd = -1, r = 0;
+    for (unsigned i = 0; r == 0 && i < HEARD_A_STEP; i++) {
+        r = takeover_receive(watch_fd(g->peer), &m, &fd);
+        drop(&fd);
+        if (r == 0)
+            r = hear_one(g, &m);
+        else if (r == ERR_AGAIN)
+            break;
     }
-    if (g->peer == NULL)
-        return;
-    watch_wait(g->peer, WATCH_READ);
-    if (g->relay_count > 0 && !g->is_over) {
-        r = send_all(g);
-        if (r == ERR_AGAIN)
-            watch_wait(g->peer, WATCH_WRITE);
-        else if (r < 0)
-            give_up(g, err_text(r));
-    }
+    if (r == ERR_AGAIN)
+        watch_wait(g->peer, WATCH_READ);
+    else if (r == 0)
+        task_wake(&g->task);
+    if (r == 0 || r == ERR_AGAIN)
+        r = g->is_over           ? takeover_queue_send(&g->out, watch_fd(g->peer))
+            : g->relay_count > 0 ? send_all(g)
+                                 : 0;
+    if (r == ERR_AGAIN)
+        watch_wait(g->peer, WATCH_WRITE);
+    else if (r < 0)
+        lose_peer(g, r);
 }
 
 /* ---- who asks ---- */
@@ -291,11 +330,14 @@ int takeover_serve(struct takeover_giver *g, struct loop *loop)
     return r;
 }
 
-void takeover_tell_changed(struct takeover_giver *g)
+void takeover_giver_tell(struct takeover_giver *g, enum takeover_kind kind,
+                         const struct uuid *tunnel)
 {
-    const struct takeover_message m = { .kind = TAKEOVER_CHANGED };
-    if (g->is_over && g->peer != NULL)
-        (void)!takeover_send(watch_fd(g->peer), &m, -1);
+    if (!g->is_over || g->peer == NULL)
+        return;
+    if (takeover_queue_put(&g->out, kind, tunnel) < 0)
+        log_warn("out of memory: the edge that took over is not told of a change");
+    task_wake(&g->task);
 }
 
 void takeover_giver_close(struct takeover_giver *g, const char *data_dir)

@@ -13,8 +13,12 @@ struct takeover_giver {
     unsigned given;         /* kinds of sockets that were bound by whoever started us */
     uint8_t generation;     /* of ours */
     long (*ending)(void *); /* the process of the edge before us while it still ends; else 0 */
-    /* Has it all stop; `relays` as edge_hand_over has them. */
-    void (*hand_over)(void *, const int *relays);
+    /* Has it all stop; `relays` and `streams` as edge_hand_over has them. Then it is told
+     * `everything` that is to be known there. */
+    void (*hand_over)(void *, const int *relays, const int *streams);
+    void (*everything)(void *);
+    void (*changed)(void *);                              /* the routes are others */
+    void (*came_over)(void *, const struct uuid *tunnel); /* one of its connectors */
     void *ctx;
 
     int next_fd; /* listens; -1 = none */
@@ -25,15 +29,19 @@ struct takeover_giver {
     long process;                  /* of the peer */
     unsigned next;                 /* to be sent: relays and sockets are numbered through */
     unsigned relay_count;
-    int relays[EDGE_WORKERS_MAX], others[EDGE_WORKERS_MAX]; /* both ends; -1 = not there */
-    bool is_over;                                           /* somebody has taken over */
+    struct takeover_queue out;
+    /* Both ends of each; -1 = not there. */
+    int relays[EDGE_WORKERS_MAX], far_relays[EDGE_WORKERS_MAX];
+    int streams[EDGE_WORKERS_MAX], far_streams[EDGE_WORKERS_MAX];
+    bool is_over; /* somebody has taken over */
 };
 
 /* Binds the socket, before confinement; or `fd` is it, from the edge before us. */
 int takeover_bind(struct takeover_giver *g, const char *data_dir, int fd, struct fault *fault)
     __attribute__((warn_unused_result));
 int takeover_serve(struct takeover_giver *g, struct loop *loop) __attribute__((warn_unused_result));
-/* Whoever took over is to look at the database again. */
-void takeover_tell_changed(struct takeover_giver *g);
+/* Whoever took over: TAKEOVER_CHANGED, or TAKEOVER_SERVES and _NOT of a tunnel. */
+void takeover_giver_tell(struct takeover_giver *g, enum takeover_kind kind,
+                         const struct uuid *tunnel);
 /* Nobody is given anything any more. The file goes unless somebody took over. */
 void takeover_giver_close(struct takeover_giver *g, const char *data_dir);

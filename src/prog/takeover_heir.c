@@ -11,13 +11,14 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#define MESSAGES_A_STEP  64
 #define PATIENCE_SECONDS 30 /* for each answer: the first has nothing to wait for */
 
 void takeover_heir_init(struct takeover_heir *h)
 {
     *h = (struct takeover_heir){ .fd = -1, .lock_fd = -1, .next_fd = -1, .local_fd = -1 };
     for (size_t i = 0; i < EDGE_WORKERS_MAX; i++) {
-        h->edge.relays[i] = -1;
+        h->edge.relays[i] = h->edge.streams[i] = -1;
         for (size_t k = 0; k < EDGE_WORKER_SOCKETS; k++)
             h->edge.fds[i][k] = -1;
     }
@@ -85,11 +86,11 @@ static int refused(const struct takeover_message *m, struct fault *fault)
                      m->version, TAKEOVER_VERSION);
 }
 
-static int expect(int fd, enum takeover_kind kind, struct takeover_message *ret,
+static int expect(struct takeover_heir *h, enum takeover_kind kind, struct takeover_message *ret,
                   struct fault *fault)
 {
     int with = -1;
-    int r = takeover_receive(fd, ret, &with);
+    int r = takeover_receive(h->fd, ret, &with);
     drop(&with);
     if (r < 0)
         return broken(r, fault);
@@ -114,6 +115,8 @@ static int take(struct takeover_heir *h, const struct takeover_message *m, int f
         place = &h->edge.fds[m->worker][which];
     else if (m->kind == TAKEOVER_RELAY && m->worker < h->edge.relay_count)
         place = &h->edge.relays[m->worker];
+    else if (m->kind == TAKEOVER_STREAM && m->worker < h->edge.relay_count)
+        place = &h->edge.streams[m->worker];
     if (place == NULL || *place >= 0 || fd < 0) {
         drop(&fd);
         return ERR_PROTO;
@@ -151,10 +154,8 @@ int takeover_ask(struct takeover_heir *h, const char *data_dir, struct fault *fa
     (void)close(dir);
     if (r < 0)
         return r;
-    r = takeover_send(h->fd, &m, -1);
-    if (r < 0)
-        return broken(r, fault);
-    r = expect(h->fd, TAKEOVER_WELCOME, &m, fault);
+    (void)!takeover_send(h->fd, &m, -1); /* one that refuses us may not wait for it */
+    r = expect(h, TAKEOVER_WELCOME, &m, fault);
     if (r == 0 && (m.worker == 0 || m.worker > EDGE_WORKERS_MAX))
         r = broken(ERR_PROTO, fault);
     if (r < 0)
@@ -190,9 +191,24 @@ void takeover_close_sockets(struct takeover_heir *h)
     for (unsigned which = 0; which <= TAKEOVER_LOCAL; which++)
         takeover_leave(h, which);
     h->given = given;
+    for (unsigned i = 0; i < h->edge.relay_count; i++)
+        drop(&h->edge.streams[i]);
 }
 
 /* ---- going ---- */
+
+/* GO, or what is to be known before. */
+static int hear_before(struct takeover_heir *h, struct takeover_message *ret, struct fault *fault)
+{
+    int fd = -1;
+    int r = takeover_receive(h->fd, ret, &fd);
+    drop(&fd);
+    if (r < 0)
+        return broken(r, fault);
+    if (ret->kind == TAKEOVER_REFUSED)
+        return refused(ret, fault);
+    return ret->kind == TAKEOVER_GO || ret->kind == TAKEOVER_SERVES ? 0 : broken(ERR_PROTO, fault);
+}
 
 int takeover_ready(struct takeover_heir *h, struct fault *fault)
 {
@@ -202,10 +218,13 @@ int takeover_ready(struct takeover_heir *h, struct fault *fault)
         if (takeover_has(h, which, &a))
             m.value |= 1U << which;
     int r = takeover_send(h->fd, &m, -1);
-    if (r == 0)
-        r = expect(h->fd, TAKEOVER_GO, &m, fault);
-    else
+    if (r < 0)
         r = broken(r, fault);
+    for (m.kind = TAKEOVER_SERVES; r == 0 && m.kind == TAKEOVER_SERVES;) {
+        r = hear_before(h, &m, fault);
+        if (r == 0 && m.kind == TAKEOVER_SERVES)
+            h->stands_in(h, &m.tunnel, true);
+    }
     if (r == ERR_EOF || r == ERR_CLOSED) {
         /* Whatever it died of: nobody else has the sockets now. */
         log_warn("the edge before this one has ended in the middle of the hand-over",
@@ -215,25 +234,56 @@ int takeover_ready(struct takeover_heir *h, struct fault *fault)
     return r;
 }
 
+static void heir_end(struct takeover_heir *h)
+{
+    log_info("the edge before this one has ended", LI64("process", h->process));
+    atomic_store_explicit(&h->edge.is_gone, true, memory_order_relaxed);
+    watch_close(h->watch);
+    h->watch = NULL;
+    takeover_queue_free(&h->out);
+    h->changed(h);
+}
+
+static void heir_hear(struct takeover_heir *h, const struct takeover_message *m)
+{
+    if (m->kind == TAKEOVER_CHANGED)
+        h->changed(h);
+    else if (m->kind == TAKEOVER_SERVES || m->kind == TAKEOVER_SERVES_NOT)
+        h->stands_in(h, &m->tunnel, m->kind == TAKEOVER_SERVES);
+}
+
 static void heir_run(struct task *t)
 {
     struct takeover_heir *h = container_of(t, struct takeover_heir, task);
     struct takeover_message m;
-    int fd = -1, r;
-    while (h->watch != NULL && (r = takeover_receive(watch_fd(h->watch), &m, &fd)) != ERR_AGAIN) {
+    int fd = -1, r = 0;
+    if (h->watch == NULL)
+        return;
+    for (unsigned i = 0; r == 0 && i < MESSAGES_A_STEP; i++) {
+        r = takeover_receive(watch_fd(h->watch), &m, &fd);
         drop(&fd);
-        if (r == 0 && m.kind == TAKEOVER_CHANGED)
-            h->changed(h);
         if (r == 0)
-            continue;
-        log_info("the edge before this one has ended", LI64("process", h->process));
-        atomic_store_explicit(&h->edge.is_gone, true, memory_order_relaxed);
-        watch_close(h->watch);
-        h->watch = NULL;
-        h->changed(h);
+            heir_hear(h, &m);
     }
-    if (h->watch != NULL)
+    if (r < 0 && r != ERR_AGAIN) {
+        heir_end(h);
+        return;
+    }
+    if (r == 0)
+        task_wake(t);
+    else
         watch_wait(h->watch, WATCH_READ);
+    if (takeover_queue_send(&h->out, watch_fd(h->watch)) == ERR_AGAIN)
+        watch_wait(h->watch, WATCH_WRITE);
+}
+
+void takeover_heir_tell(struct takeover_heir *h, enum takeover_kind kind, const struct uuid *tunnel)
+{
+    if (h->watch == NULL)
+        return;
+    if (takeover_queue_put(&h->out, kind, tunnel) < 0)
+        log_warn("out of memory: the edge before this one is not told of a change");
+    task_wake(&h->task);
 }
 
 int takeover_follow(struct takeover_heir *h, struct loop *loop)
@@ -260,6 +310,7 @@ void takeover_heir_close(struct takeover_heir *h)
     drop(&h->fd);
     watch_close(h->watch);
     h->watch = NULL;
+    takeover_queue_free(&h->out);
     if (h->task.loop != NULL)
         task_done(&h->task);
 }

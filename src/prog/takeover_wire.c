@@ -1,13 +1,15 @@
 #include "prog/takeover_wire.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
 
-#define MAGIC 0x54696441 /* "AdiT" */
+#define MAGIC     0x54696441 /* "AdiT" */
+#define QUEUE_MAX ((size_t)1 << 20)
 
 int takeover_send(int socket, const struct takeover_message *m, int fd)
 {
@@ -67,10 +69,14 @@ int takeover_receive(int socket, struct takeover_message *ret, int *ret_fd)
         .msg_control = control,
         .msg_controllen = sizeof control,
     };
-    ssize_t n;
-    do
+    /* Whoever was refused before it spoke is told of the lost words first, and then of the refusal.
+     */
+    bool was_reset = false;
+    ssize_t n = recvmsg(socket, &h, MSG_CMSG_CLOEXEC);
+    while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !was_reset))) {
+        was_reset |= errno == ECONNRESET;
         n = recvmsg(socket, &h, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    }
     if (n < 0)
         return errno == EAGAIN ? ERR_AGAIN : ERR_EOF;
     int fd = take_fd(&h);
@@ -83,4 +89,41 @@ int takeover_receive(int socket, struct takeover_message *ret, int *ret_fd)
     if (fd >= 0)
         (void)close(fd);
     return n == 0 ? ERR_EOF : ERR_PROTO;
+}
+
+/* ---- a queue ---- */
+
+int takeover_queue_put(struct takeover_queue *q, enum takeover_kind kind, const struct uuid *tunnel)
+{
+    if (q->count == q->room) {
+        size_t room = q->room > 0 ? 2 * q->room : 16;
+        struct takeover_message *more =
+            room <= QUEUE_MAX ? realloc(q->items, room * sizeof *more) : NULL;
+        if (more == NULL)
+            return room <= QUEUE_MAX ? ERR_NOMEM : ERR_LIMIT;
+        q->items = more;
+        q->room = room;
+    }
+    q->items[q->count] = (struct takeover_message){ .kind = (uint16_t)kind };
+    if (tunnel != NULL)
+        q->items[q->count].tunnel = *tunnel;
+    q->count++;
+    return 0;
+}
+
+int takeover_queue_send(struct takeover_queue *q, int socket)
+{
+    for (; q->at < q->count; q->at++) {
+        int r = takeover_send(socket, &q->items[q->at], -1);
+        if (r < 0)
+            return r;
+    }
+    q->at = q->count = 0;
+    return 0;
+}
+
+void takeover_queue_free(struct takeover_queue *q)
+{
+    free(q->items);
+    *q = (struct takeover_queue){ 0 };
 }
