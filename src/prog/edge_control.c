@@ -33,8 +33,6 @@ void edge_control_publish(struct edge_control *c)
 
 static void carry_out(struct edge_control *c)
 {
-    if (c->changed != NULL && (c->api.routes_changed || c->api.configurations_changed))
-        c->changed(c->ctx);
     if (c->api.routes_changed)
         edge_control_publish(c);
     for (size_t i = 0; i < c->api.close_count; i++)
@@ -121,6 +119,8 @@ static void run_api(struct api_call *c, struct slice body)
     strb_done(&answer.body);
     arena_done(&arena);
     carry_out(c->control);
+    if (c->control->changed != NULL && !slice_eq(q.method, SLICE("GET")))
+        c->control->changed(c->control->ctx);
 }
 
 /* Collects the body, which the API takes whole. */
@@ -572,12 +572,6 @@ void edge_control_when_idle(struct edge_control *c, void (*idle)(void *ctx))
 {
     c->idle = idle;
     task_wake(&c->task);
-}
-
-void edge_control_look_again(struct edge_control *c)
-{
-    edge_control_publish(c);
-    edge_rollout_wake(c);
 }
 
 void edge_control_alone(struct edge_control *c)

@@ -17,7 +17,8 @@ import websockets.sync.server
 
 from bulk_origin import BulkOrigin
 from client import Visitor, get
-from control import CommandLine, environment, program
+from test_activation import ActivatedEdge, Sockets
+from control import Api, CommandLine, environment, program
 from conftest import BUILD, LOOPBACK, SANITIZER, TRANSPORTS, Edge, Program, edge_flags, hostname_of, quick_command, until
 
 pytestmark = pytest.mark.threads
@@ -308,6 +309,59 @@ def test_a_download_over_quic_goes_on_across_upgrades(upgrades, connectors, work
     origin.stop()
 
 
+# ---- what the API of the new edge says of connectors that are at the old one ----
+
+
+@pytest.fixture
+def managed(upgrades, connectors, echo, tmp_path):
+    """A remotely managed tunnel whose connections all have websockets."""
+    edge = upgrades("--upgrade-grace", "1h")
+    api = Api(edge)
+    tunnel = api.create("managed", config_src="cloudflare")["id"]
+    api("PUT", f"{api.tunnels}/{tunnel}/configurations", {"config": {"ingress": [{"service": echo.url}]}}).result
+    api("PUT", f"/zones/{api.zones['localhost']}/tunnels/{tunnel}/routes", {"type": "dns", "user_hostname": "managed.localhost"}).result
+    token = api("GET", f"{api.tunnels}/{tunnel}/token").result
+    command = [program("adit"), "tunnel", "--metrics", "127.0.0.1:0", *edge_flags(edge), "--cacert", edge.dir / "ca.pem", "run", "--token", token]
+    connector = connectors(command, env=environment(tmp_path))
+    until(lambda: registered(connector) == 4 and get_host(edge, "managed.localhost")[0] == 426, "every connection and the rules")
+    edge.sockets = [connect(edge, "managed.localhost") for _ in range(40)]
+    new = upgrades()
+    until(lambda: metrics(new)["adit_edge_links"] == 0, "no connection has come over")
+    return edge, new, tunnel
+
+
+def get_host(edge, host):
+    with Visitor(edge.port("http"), host) as visitor:
+        visitor.request("GET", "/")
+        head, body = visitor.response()
+        return head.status_code, body
+
+
+def test_a_configuration_that_is_put_at_the_new_edge_reaches_connectors_of_the_old_one(managed):
+    old, new, tunnel = managed
+    assert get_host(new, "managed.localhost")[0] == 426
+    api = Api(new)
+    api("PUT", f"{api.tunnels}/{tunnel}/configurations", {"config": {"ingress": [{"service": "http_status:418"}]}}).result
+    until(lambda: get_host(new, "managed.localhost")[0] == 418, "the new rules are in force")
+    all_echo(old.sockets)
+
+
+def test_a_hostname_that_is_made_at_the_new_edge_is_served_by_way_of_the_old_one(managed):
+    old, new, tunnel = managed
+    api = Api(new)
+    api("PUT", f"/zones/{api.zones['localhost']}/tunnels/{tunnel}/routes", {"type": "dns", "user_hostname": "other.localhost"}).result
+    until(lambda: get_host(new, "other.localhost")[0] == 426, "it is served")
+
+
+def test_a_tunnel_that_is_deleted_at_the_new_edge_ends_at_the_old_one(managed):
+    old, new, tunnel = managed
+    api = Api(new)
+    assert api("DELETE", f"{api.tunnels}/{tunnel}").status == 200
+    until(lambda: old.text().count("closed by the control plane") == 4, "its connections are closed")
+    assert [code_of(ws) for ws in old.sockets] != [GOING_AWAY] * 40
+    assert old.process.wait(30) == 0
+
+
 # ---- what does not come about ----
 
 
@@ -429,6 +483,24 @@ def test_another_user_is_refused(serving):
 
 
 # ---- addresses, options, service managers ----
+
+
+def test_sockets_of_a_service_manager_go_from_edge_to_edge_whatever_the_options_say(tmp_path, upgrades, connectors, origin):
+    given = Sockets(reuse_port=True)
+    first = ActivatedEdge(tmp_path, given, 2)
+    ports = {name: s.getsockname()[1] for name, s in given.by_name}
+    connector = connectors(quick_command("adit", first, origin.url))
+    until(lambda: registered(connector) == 4, "every connection")
+    before = first
+    for port in ("1", "2"):  # which nobody may bind
+        new = upgrades("--http", f"127.0.0.1:{port}", "--tunnel", f"127.0.0.1:{port}")
+        assert {what: new.port(what) for what in ("tunnel", "http", "https", "local")} == ports
+        assert before.process.wait(60) == 0
+        before = new
+    until(lambda: metrics(new)["adit_edge_links"] == 4, "every connection has come over")
+    connector.edge, connector.host = new, hostname_of(connector)
+    assert [get(connector, "/echo")[0].status_code for _ in range(20)] == [200] * 20
+    given.close()
 
 
 def test_with_nobody_to_take_over_from_it_starts_as_always(upgrades):
