@@ -60,7 +60,7 @@ static int take_fd(struct msghdr *h)
 
 int takeover_receive(int socket, struct takeover_message *ret, int *ret_fd)
 {
-    struct takeover_message in;
+    struct takeover_message in = { 0 };
     struct iovec iov = { .iov_base = &in, .iov_len = sizeof in };
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
     struct msghdr h = {
