@@ -2,9 +2,9 @@
 
 #include "edge/stand_in.h"
 
-#define COME_OVER_NSEC (30 * NSEC_PER_SEC) /* one with several connections may take so long */
-#define LEAVE_NSEC     NSEC_PER_SEC        /* for what is still asked here when all is said */
-#define LEAVE_AGAIN    (10 * NSEC_PER_SEC) /* if that was not enough */
+#define COME_OVER_NSEC (120 * NSEC_PER_SEC) /* one with several: the reference waits up to 64 s */
+#define LEAVE_NSEC     NSEC_PER_SEC         /* for what is still asked here when all is said */
+#define LEAVE_AGAIN    (10 * NSEC_PER_SEC)  /* if that was not enough */
 
 /* Whether an exchange of this edge may still want a link. */
 static bool may_ask(const struct edge *e)
