@@ -387,8 +387,18 @@ void edge_meet(struct edge *e)
         (void)call_worker(&e->workers[i], edge_worker_meet, NULL);
 }
 
+static int nothing(struct edge_worker *w, struct fault *fault)
+{
+    (void)w;
+    (void)fault;
+    return 0;
+}
+
 void edge_begin(struct edge *e)
 {
+    /* What edge_stand_in has said is on its way to every worker behind this. */
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], nothing, NULL);
     for (unsigned i = 0; i < e->count; i++)
         (void)call_worker(&e->workers[i], edge_worker_begin, NULL);
 }
