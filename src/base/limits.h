@@ -80,9 +80,11 @@
 #define TUNNEL_H2_CONN_WINDOW_BYTES   (16 * 1024 * 1024)
 #define TUNNEL_H2_HEAD_BYTES_MAX      (2 * TUNNEL_HEAD_BYTES_MAX) /* base64 takes a third more */
 #define TUNNEL_H2_FRAME_BYTES         (1024 * 1024)               /* the reference's */
-#define TUNNEL_H2_ABUSE_BURST         1000000 /* points: visitors who leave are resets here */
-#define TUNNEL_CONNECTIONS_MAX        32      /* of one connector */
-#define TUNNEL_LINKS_MAX              256     /* of one tunnel at one edge: 64 replicas of four */
+#define STAND_IN_STREAMS_MAX                                                                       \
+    65536 /* requests by way of an edge that ends: of every visitor of a worker */
+#define TUNNEL_H2_ABUSE_BURST  1000000 /* points: visitors who leave are resets here */
+#define TUNNEL_CONNECTIONS_MAX 32      /* of one connector */
+#define TUNNEL_LINKS_MAX       256     /* of one tunnel at one edge: 64 replicas of four */
 
 /* Visitors */
 #define VISITOR_CERTS_MAX                                                                          \

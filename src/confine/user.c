@@ -109,7 +109,7 @@ static int give_file(int dir, const char *name, const struct identity *to)
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
-    if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != 0)
+    if (!(S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode)) || st.st_nlink != 1 || st.st_uid != 0)
         return 0;
     return fchownat(dir, name, to->uid, to->gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }

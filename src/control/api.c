@@ -461,6 +461,8 @@ static int sweep_one(void *ctx, const struct uuid *id, int64_t created_us)
     int64_t since = live_away_since(live, id);
     if (since == 0)
         since = created_us > s->api->started_us ? created_us : s->api->started_us;
+    if (since < s->api->alone_us)
+        since = s->api->alone_us;
     if (s->now_us - since < s->api->quick_away_us)
         return 0;
     s->over[s->count++] = *id;

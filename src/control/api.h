@@ -32,7 +32,8 @@ struct api {
     uint16_t http_port, https_port; /* of visitors, for the URLs of quick tunnels; 0 = off */
     const char *location;           /* colo_name */
     int64_t started_us;             /* of this process */
-    int64_t created_us;             /* of the account */
+    int64_t alone_us; /* since when no other edge of this data directory has connectors; 0 = ever */
+    int64_t created_us; /* of the account */
     /* Left by a request: */
     bool routes_changed;
     bool configurations_changed;     /* somebody is to be told (rollout_next) */

@@ -76,6 +76,14 @@ static int check_database(const char *path, struct fault *fault)
     return 0;
 }
 
+void datadir_claim(struct datadir *d)
+{
+    char pid[32];
+    int n = snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    if (ftruncate(d->lock_fd, 0) < 0 || pwrite(d->lock_fd, pid, (size_t)n, 0) < 0)
+        log_warn("the lock's process number could not be written", LSTR("directory", d->path));
+}
+
 static int take_lock(struct datadir *d, struct fault *fault)
 {
     char file[DATADIR_PATH_BYTES], pid[32] = "";
@@ -90,13 +98,11 @@ static int take_lock(struct datadir *d, struct fault *fault)
         pid[n > 0 ? n : 0] = 0;
         return fault_set(
             fault, ERR_BUSY,
-            "the data directory %s is in use by another edge (process %s); stop it, or choose "
-            "another with --data-dir",
+            "the data directory %s is in use by another edge (process %s); take over from it with "
+            "--upgrade, stop it, or choose another with --data-dir",
             d->path, pid[0] != 0 ? pid : "unknown");
     }
-    int n = snprintf(pid, sizeof pid, "%ld", (long)getpid());
-    if (ftruncate(d->lock_fd, 0) < 0 || pwrite(d->lock_fd, pid, (size_t)n, 0) < 0)
-        log_warn("the lock's process number could not be written", LSTR("file", file));
+    datadir_claim(d);
     /* Of an edge that was killed: whoever reads it must not be led to where nobody is. */
     (void)unlink(datadir_file(d->path, "addresses.json", file));
     return 0;
@@ -224,18 +230,20 @@ static int keep_server(struct datadir *d, const struct x509_pair *ca, const char
     return r;
 }
 
-int datadir_open(const char *path, const char *const *names, struct datadir *ret,
+int datadir_open(const char *path, const char *const *names, int lock_fd, struct datadir *ret,
                  struct fault *fault)
 {
-    struct datadir d = { .lock_fd = -1 };
+    struct datadir d = { .lock_fd = lock_fd };
+    int r = 0;
     if (snprintf(d.path, sizeof d.path, "%s", path) >= (int)sizeof d.path - 32)
-        return fault_set(fault, ERR_TOOLARGE, "the data directory's path is too long");
-    int r = make_dirs(d.path, fault);
+        r = fault_set(fault, ERR_TOOLARGE, "the data directory's path is too long");
+    if (r == 0)
+        r = make_dirs(d.path, fault);
     if (r == 0)
         r = check_dir(d.path, fault);
     if (r == 0)
         r = check_database(d.path, fault);
-    if (r == 0)
+    if (r == 0 && lock_fd < 0)
         r = take_lock(&d, fault);
     if (r == 0)
         r = keep_ca(&d, &d.ca, fault);

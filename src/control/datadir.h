@@ -24,10 +24,13 @@ struct datadir {
 
 /* Makes what is missing and locks it: `lock` holds the process's number and is write-locked (fcntl,
  * F_OFD_SETLK) while an edge runs, so that others can ask without taking it. `names`: those of
- * the server's certificate, NULL-terminated. ERR_BUSY when another edge uses it; ERR_DENIED when
+ * the server's certificate, NULL-terminated. `lock_fd`: the lock, from the edge that has it, and
+ * taken over in any case; -1 = it is taken. ERR_BUSY when another edge uses it; ERR_DENIED when
  * others may write in it, or read a secret in it. */
-int datadir_open(const char *path, const char *const *names, struct datadir *ret,
+int datadir_open(const char *path, const char *const *names, int lock_fd, struct datadir *ret,
                  struct fault *fault) __attribute__((warn_unused_result));
+/* Writes our process into a lock that came from another. */
+void datadir_claim(struct datadir *d);
 /* Only reads the admin token and such, for `adit-edge cert`: no lock. ERR_NOTFOUND. */
 int datadir_admin_token(const char *path, char ret[static ADMIN_TOKEN_BYTES + 1],
                         struct fault *fault) __attribute__((warn_unused_result));

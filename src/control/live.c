@@ -260,3 +260,16 @@ void live_forget(struct live *l, const struct uuid *tunnel)
     drop_report(l, t);
     free(t);
 }
+
+void live_tunnels(const struct live *l, void (*each)(void *ctx, const struct uuid *tunnel),
+                  void *ctx)
+{
+    size_t bucket = 0;
+    struct map_node *after = NULL;
+    for (struct map_node *n = map_next(&l->tunnels, &bucket, &after); n != NULL;
+         n = map_next(&l->tunnels, &bucket, &after)) {
+        const struct live_tunnel *t = container_of(n, struct live_tunnel, node);
+        if (t->count > 0)
+            each(ctx, &t->id);
+    }
+}

@@ -64,3 +64,6 @@ int live_report(struct live *l, const struct uuid *tunnel, struct slice json)
 struct slice live_reported(const struct live *l, const struct uuid *tunnel);
 /* The tunnel is no more: nothing of it is kept beyond its last connection. */
 void live_forget(struct live *l, const struct uuid *tunnel);
+/* Every tunnel that has a connection now. */
+void live_tunnels(const struct live *l, void (*each)(void *ctx, const struct uuid *tunnel),
+                  void *ctx);

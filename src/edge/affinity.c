@@ -146,6 +146,8 @@ const char *balance_cookie(const struct balance_ask *a, const struct link *l, st
 {
     if (a->result != AFFINITY_NEW && a->result != AFFINITY_LOST)
         return NULL;
+    if (l->is_stand_in) /* the replica that answers is chosen elsewhere, and comes over soon */
+        return NULL;
     return arena_fmt(arena,
                      AFFINITY_COOKIE_NAME "=%016" PRIx64 "%016" PRIx64
                                           "; Path=/; Max-Age=%u; HttpOnly; SameSite=Lax%s",

@@ -10,7 +10,7 @@ static int start_across(struct attempt *a, struct edge_worker *w, struct exchang
 {
     struct stream *s;
     struct edge_worker *far = &w->edge->workers[a->link->worker];
-    struct bridge_request *request = bridge_request_new(far, a->link->id);
+    struct bridge_request *request = bridge_request_new(far, a->link->session);
     if (request == NULL)
         return ERR_NOMEM;
     metric_add(w->metrics, EDGE_crossed, 1);
@@ -30,7 +30,7 @@ static int start_here(struct attempt *a, struct edge_worker *w, struct exchange 
 {
     struct carrier *carrier;
     struct stream *s;
-    struct session *session = session_find(w, a->link->id);
+    struct session *session = session_find(w, a->link->session);
     int r = session != NULL ? session_carrier(session, &carrier) : ERR_CLOSED;
     if (r < 0)
         return r;
@@ -89,8 +89,17 @@ enum failure attempt_failure(const struct attempt *a)
     return a->kind == ATTEMPT_H2 ? a->h2.failure : a->stream.failure;
 }
 
+void attempt_note_lent(struct attempt *a)
+{
+    a->is_lent = true;
+    atomic_fetch_add_explicit(&a->link->lent, 1, memory_order_relaxed);
+}
+
 void attempt_end(struct attempt *a)
 {
+    if (a->is_lent)
+        atomic_fetch_sub_explicit(&a->link->lent, 1, memory_order_relaxed);
+    a->is_lent = false;
     if (a->kind == ATTEMPT_H2)
         h2_client_done(&a->h2);
     else if (a->kind == ATTEMPT_STREAM)

@@ -13,6 +13,7 @@ enum attempt_kind { ATTEMPT_NONE, ATTEMPT_STREAM, ATTEMPT_H2 };
 struct attempt {
     enum attempt_kind kind;
     struct link *link; /* counted; NULL = none is under way */
+    bool is_lent;      /* counted in link->lent */
     union {
         struct tunnel_client stream;
         struct h2_client h2;
@@ -25,6 +26,8 @@ struct attempt {
  * then it was as if never begun. */
 int attempt_start(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
                   struct task *task) __attribute__((warn_unused_result));
+/* It is for the edge behind us, and will end by itself. */
+void attempt_note_lent(struct attempt *a);
 /* As tunnel_client_run: ERR_AGAIN, 0, ERR_ORIGIN, or another error. */
 int attempt_run(struct attempt *a) __attribute__((warn_unused_result));
 /* Whether nothing of an answer has come. */

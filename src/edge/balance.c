@@ -104,7 +104,7 @@ static unsigned rank_of(const struct replica *r, unsigned weight, const struct l
     }
     if (!is_open)
         return RANK_NONE;
-    unsigned health = !is_healthy ? 2 : replica_is_suspect(r) ? 1 : 0;
+    unsigned health = !is_healthy ? 2 : replica_is_suspect(r) || r->first->is_stand_in ? 1 : 0;
     return health << 2 | (was_connector_tried(tried, &r->first->connector) ? 2U : 0) |
            (weight == 0 ? 1U : 0);
 }

@@ -39,8 +39,7 @@ static int ask_for_control(struct carrier *c, struct task *owner)
     return h2_conn_request(c->h2, &head, false, owner, &c->h2_control);
 }
 
-int carrier_init_h2(struct carrier *c, struct loop *loop, struct stream *tls,
-                    const struct addr *peer, struct task *owner)
+static int open_h2(struct carrier *c, struct loop *loop, struct stream *under, struct task *owner)
 {
     const struct h2_conf conf = {
         .stream_window = TUNNEL_H2_STREAM_WINDOW_BYTES,
@@ -50,13 +49,28 @@ int carrier_init_h2(struct carrier *c, struct loop *loop, struct stream *tls,
         .keepalive = KEEPALIVE_NSEC,
         .pong = PONG_NSEC,
     };
-    *c = (struct carrier){ .peer = *peer };
-    int r = h2_open(loop, &conf, tls, owner, &c->h2);
+    int r = h2_open(loop, &conf, under, owner, &c->h2);
     if (r < 0) {
-        stream_abort(tls, r);
-        stream_release(tls);
-        return r;
+        stream_abort(under, r);
+        stream_release(under);
     }
+    return r;
+}
+
+int carrier_init_stand_in(struct carrier *c, struct loop *loop, struct stream *s,
+                          struct task *owner)
+{
+    *c = (struct carrier){ .has_control = true };
+    return open_h2(c, loop, s, owner);
+}
+
+int carrier_init_h2(struct carrier *c, struct loop *loop, struct stream *tls,
+                    const struct addr *peer, struct task *owner)
+{
+    *c = (struct carrier){ .peer = *peer };
+    int r = open_h2(c, loop, tls, owner);
+    if (r < 0)
+        return r;
     r = ask_for_control(c, owner);
     if (r < 0)
         h2_conn_abort(c->h2);

@@ -22,6 +22,10 @@ void carrier_init_quic(struct carrier *c, struct quic_conn *conn, struct task *o
 int carrier_init_h2(struct carrier *c, struct loop *loop, struct stream *tls,
                     const struct addr *peer, struct task *owner)
     __attribute__((warn_unused_result));
+/* To the edge before us (edge/stand_in.h): without a control stream; taken over, also on failure.
+ */
+int carrier_init_stand_in(struct carrier *c, struct loop *loop, struct stream *s,
+                          struct task *owner) __attribute__((warn_unused_result));
 /* Lets everything go. Safe on a zeroed one. */
 void carrier_done(struct carrier *c);
 

@@ -31,6 +31,7 @@ struct dispatch {
     struct deadline doubt; /* how long an answer is awaited from a connector that gives no sign */
     nsec hold_end;         /* 0 = it was never held */
     bool is_held;
+    bool is_lent;      /* the edge behind us asks, whose words a failure is told in */
     bool was_reset;    /* by the connector, in the last attempt */
     bool is_too_large; /* for a link over HTTP/2 */
     struct deadline answer;
@@ -48,6 +49,15 @@ static void answer(struct exchange *ex, enum failure failure, const char *text)
     page_for_failure(failure, text, &page);
     if (page_respond(ex, &page) < 0)
         exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
+}
+
+/* Of what has a dispatcher. */
+static void say(struct dispatch *d, enum failure failure, const char *text)
+{
+    if (d->is_lent)
+        exchange_fail_as(d->ex, failure, ERR_ORIGIN, text);
+    else
+        answer(d->ex, failure, text);
 }
 
 static void answer_no_route(struct exchange *ex, const char *hostname)
@@ -117,6 +127,10 @@ static int begin(struct dispatch *d)
         int r = attempt_start(&d->attempt, w, l, d->ex, &d->task);
         if (r == 0) {
             d->ex->at.linked = loop_now(w->loop);
+            if (l->is_stand_in)
+                metric_add(w->metrics, EDGE_borrowed, 1);
+            if (d->is_lent && d->ex->request.upgrade == UPGRADE_NONE)
+                attempt_note_lent(&d->attempt);
             return 0;
         }
         d->is_too_large |= r == ERR_LIMIT;
@@ -152,6 +166,9 @@ static void list_in(struct dispatch *d, struct list *all)
 /* What the edge before us had is as good as just lost. */
 static bool is_successor(const struct edge_worker *w)
 {
+    const struct edge_inheritance *from = w->edge->conf.from;
+    if (from != NULL && !atomic_load_explicit(&from->is_gone, memory_order_relaxed))
+        return true;
     return w->edge->conf.is_successor && loop_now(w->loop) - w->opened_at < SUCCESSION_NSEC;
 }
 
@@ -160,8 +177,8 @@ static bool may_hold(const struct dispatch *d)
 {
     const struct edge_worker *w = d->worker;
     nsec now = loop_now(w->loop);
-    return w->edge->conf.hold > 0 && !d->was_reset && d->asked.links < ATTEMPTS_MAX &&
-           (d->hold_end == 0 || now < d->hold_end) &&
+    return w->edge->conf.hold > 0 && !d->was_reset && !d->is_lent &&
+           d->asked.links < ATTEMPTS_MAX && (d->hold_end == 0 || now < d->hold_end) &&
            (link_table_served(w->links, &d->asked.tunnel, now, LINK_LOST_NSEC) || is_successor(w));
 }
 
@@ -251,16 +268,16 @@ static void fail(struct dispatch *d, int why)
         exchange_fail_as(ex, d->was_reset ? FAILURE_ORIGIN_CUT : FAILURE_LINK_LOST,
                          why == ERR_EOF ? ERR_CUT : why, "the response broke off");
     else if (why == ERR_NOLINK)
-        answer(ex, FAILURE_NO_LINK,
-               "The hostname is known, but no connector of its tunnel is connected to this edge.");
+        say(d, FAILURE_NO_LINK,
+            "The hostname is known, but no connector of its tunnel is connected to this edge.");
     else if (why == ERR_LIMIT && d->is_too_large)
-        answer(ex, FAILURE_HEAD_TOO_LARGE, ATTEMPT_TOO_LARGE);
+        say(d, FAILURE_HEAD_TOO_LARGE, ATTEMPT_TOO_LARGE);
     else if (why == ERR_ORIGIN)
-        answer(ex, attempt_failure(&d->attempt), attempt_cause(&d->attempt));
+        say(d, attempt_failure(&d->attempt), attempt_cause(&d->attempt));
     else if (d->was_reset)
-        answer(ex, FAILURE_ORIGIN_CUT, "The connector ended the request without an answer.");
+        say(d, FAILURE_ORIGIN_CUT, "The connector ended the request without an answer.");
     else
-        answer(ex, failure_of_err(why, HOP_TUNNEL), err_text(why));
+        say(d, failure_of_err(why, HOP_TUNNEL), err_text(why));
     leave(d);
 }
 
@@ -340,9 +357,16 @@ static bool is_hopeless(struct dispatch *d, bool is_over)
 
 static void time_out(struct dispatch *d)
 {
-    answer(d->ex, FAILURE_RESPONSE_TIMEOUT,
-           "The connector took the request, and no answer came from it.");
+    say(d, FAILURE_RESPONSE_TIMEOUT, "The connector took the request, and no answer came from it.");
     leave(d);
+}
+
+/* The edge before us had just lost what it stood in for. */
+static bool is_no_more_lent(const struct dispatch *d, int why)
+{
+    return why == ERR_ORIGIN && d->attempt.link != NULL && d->attempt.link->is_stand_in &&
+           attempt_failure(&d->attempt) == FAILURE_NO_LINK &&
+           (!attempt_took_body(&d->attempt) || replay_can(&d->replay));
 }
 
 static void dispatch_run(struct task *t)
@@ -373,6 +397,12 @@ static void dispatch_run(struct task *t)
                 fail(d, ERR_TIMEOUT);
             return;
         }
+        if (is_no_more_lent(d, r)) {
+            if (try_again(d, ERR_NOLINK))
+                continue;
+            fail(d, ERR_NOMEM);
+            return;
+        }
         if (d->attempt.link == NULL && may_hold(d)) {
             hold(d);
             return;
@@ -396,6 +426,20 @@ static char *hostname_of(struct exchange *ex)
         if (*c >= 'A' && *c <= 'Z')
             *c |= 0x20;
     return name;
+}
+
+/* Ready to run. */
+static void begin_dispatch(struct dispatch *d, struct edge_worker *w, struct exchange *ex)
+{
+    ex->at.routed = loop_now(w->loop);
+    d->worker = w;
+    d->ex = ex;
+    list_init(&d->waiting);
+    if (ex->request.framing != FRAMING_NONE && method_is_idempotent(ex->request.method))
+        replay_init(&d->replay, ex);
+    task_init(&d->task, w->loop, dispatch_run);
+    exchange_attach(ex, &d->task);
+    dispatch_run(&d->task);
 }
 
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
@@ -440,15 +484,30 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn)
         exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
         return;
     }
-    ex->at.routed = loop_now(w->loop);
-    d->worker = w;
-    d->ex = ex;
-    list_init(&d->waiting);
-    if (ex->request.framing != FRAMING_NONE && method_is_idempotent(ex->request.method))
-        replay_init(&d->replay, ex);
-    task_init(&d->task, w->loop, dispatch_run);
-    exchange_attach(ex, &d->task);
-    dispatch_run(&d->task);
+    begin_dispatch(d, w, ex);
+}
+
+/* The edge behind us has counted it, and put into its head what belongs there. */
+void dispatch_lent(struct edge_worker *w, struct exchange *ex)
+{
+    struct snapshot_match route = { 0 };
+    struct dispatch *d = arena_alloc(&ex->arena, sizeof *d);
+    char *hostname = hostname_of(ex);
+    if (d == NULL || hostname == NULL) {
+        exchange_fail(ex, ERR_NOMEM, HOP_EDGE, NULL);
+        return;
+    }
+    d->is_lent = true;
+    d->asked.hostname = hostname;
+    d->asked.is_routed =
+        w->snapshot != NULL && snapshot_match(w->snapshot, slice_str(hostname), &route);
+    d->asked.tunnel = route.tunnel;
+    if (!d->asked.is_routed) {
+        exchange_fail_as(ex, FAILURE_NO_LINK, ERR_NOLINK, "the edge before does not know it");
+        return;
+    }
+    metric_add(w->metrics, EDGE_lent, 1);
+    begin_dispatch(d, w, ex);
 }
 
 void dispatch_head(void *ctx, struct exchange *ex)

@@ -10,6 +10,7 @@
 #include "crypto/hash.h"
 #include "edge/edge_int.h"
 #include "edge/edge_worker.h"
+#include "edge/stand_in.h"
 
 static const struct metric_desc METRICS[] = {
 #define METRIC(k, field, n, l, h) { .name = n, .help = h, .kind = METRIC_##k, .labels = l },
@@ -53,7 +54,8 @@ static void call_drop(struct mail *m)
     (void)sem_post(&c->over);
 }
 
-/* Runs on the worker and waits for the result. Only while starting and stopping. */
+/* Runs on the worker and waits for the result. Only where the edge begins or ends to
+ * serve: a worker waits for nobody. */
 static int call_worker(struct edge_worker *w, int (*run)(struct edge_worker *, struct fault *),
                        struct fault *fault)
 {
@@ -270,6 +272,159 @@ void edge_configure(struct edge *e, struct config_push *p)
     p->worker = &e->workers[worker];
     p->mail = (struct mail){ .deliver = configuration_deliver, .drop = configuration_drop };
     mailbox_post(e->mailboxes[worker], &p->mail);
+}
+
+/* ---- the end, and what comes behind ---- */
+
+struct order {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct edge_drain *drain; /* or NULL: hurry */
+    nsec patience;
+};
+
+static void order_deliver(struct mail *m)
+{
+    struct order *o = container_of(m, struct order, mail);
+    if (o->drain != NULL)
+        edge_worker_drain(o->worker, o->drain, o->patience);
+    else
+        edge_worker_hurry(o->worker, o->patience);
+    free(o);
+}
+
+static void order_drop(struct mail *m)
+{
+    struct order *o = container_of(m, struct order, mail);
+    if (o->drain != NULL)
+        edge_drain_over(o->drain);
+    free(o);
+}
+
+static void order_all(struct edge *e, struct edge_drain *drain, nsec patience)
+{
+    for (unsigned i = 0; i < e->count; i++) {
+        struct order *o = malloc(sizeof *o);
+        if (o == NULL)
+            abort();
+        *o = (struct order){ .mail = { .deliver = order_deliver, .drop = order_drop },
+                             .worker = &e->workers[i],
+                             .drain = drain,
+                             .patience = patience };
+        mailbox_post(e->mailboxes[i], &o->mail);
+    }
+}
+
+void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained)
+{
+    e->is_draining = true;
+    order_all(e, edge_drain_new(e->count, reply, drained), e->conf.drain);
+}
+
+void edge_hurry(struct edge *e, nsec grace)
+{
+    order_all(e, NULL, grace);
+}
+
+/* About one tunnel, of the edge before or behind us. */
+struct word {
+    struct mail mail;
+    struct edge_worker *worker;
+    struct uuid tunnel;
+    bool is_there;
+};
+
+static void word_drop(struct mail *m)
+{
+    free(container_of(m, struct word, mail));
+}
+
+static void stand_in_deliver(struct mail *m)
+{
+    struct word *word = container_of(m, struct word, mail);
+    stand_in_set(word->worker, &word->tunnel, word->is_there);
+    free(word);
+}
+
+static void came_over_deliver(struct mail *m)
+{
+    struct word *word = container_of(m, struct word, mail);
+    stand_in_note_came_over(word->worker, &word->tunnel);
+    free(word);
+}
+
+static void post_word(struct edge *e, unsigned worker, const struct uuid *tunnel, bool is_there,
+                      void (*deliver)(struct mail *))
+{
+    struct word *word = malloc(sizeof *word);
+    if (word == NULL)
+        abort();
+    *word = (struct word){ .mail = { .deliver = deliver, .drop = word_drop },
+                           .worker = &e->workers[worker],
+                           .tunnel = *tunnel,
+                           .is_there = is_there };
+    mailbox_post(e->mailboxes[worker], &word->mail);
+}
+
+/* Tunnels are spread over the workers of both. */
+void edge_stand_in(struct edge *e, const struct uuid *tunnel, bool is_there)
+{
+    unsigned streams = e->conf.from->relay_count;
+    unsigned count = streams < e->count ? streams : e->count;
+    post_word(e, tunnel->bytes[sizeof tunnel->bytes - 1] % count, tunnel, is_there,
+              stand_in_deliver);
+}
+
+void edge_came_over(struct edge *e, const struct uuid *tunnel)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        post_word(e, i, tunnel, true, came_over_deliver);
+}
+
+void edge_meet(struct edge *e)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_meet, NULL);
+}
+
+static int nothing(struct edge_worker *w, struct fault *fault)
+{
+    (void)w;
+    (void)fault;
+    return 0;
+}
+
+void edge_begin(struct edge *e)
+{
+    /* What edge_stand_in has said is on its way to every worker behind this. */
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], nothing, NULL);
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_begin, NULL);
+}
+
+void edge_hand_over(struct edge *e, const int *relays, const int *streams, nsec grace,
+                    struct mailbox *reply, struct mail *drained)
+{
+    const struct hand_over h = { .relays = relays,
+                                 .streams = streams,
+                                 .grace = grace,
+                                 .drain = edge_drain_new(e->count, reply, drained) };
+    e->is_draining = true;
+    e->hand_over = &h;
+    for (unsigned i = 0; i < e->count; i++)
+        (void)call_worker(&e->workers[i], edge_worker_hand_over, NULL);
+    e->hand_over = NULL;
+}
+
+unsigned edge_workers(const struct edge *e)
+{
+    return e->count;
+}
+
+int edge_socket_of(const struct edge *e, unsigned worker, enum edge_worker_socket which)
+{
+    return e->workers[worker].fds[which];
 }
 
 bool edge_is_draining(const struct edge *e)

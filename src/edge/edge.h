@@ -11,12 +11,31 @@
 
 struct edge;
 
+#define EDGE_WORKERS_MAX 256
+/* What each worker listens on. */
+enum edge_worker_socket { EDGE_TUNNEL_UDP, EDGE_TUNNEL, EDGE_HTTP, EDGE_HTTPS };
+#define EDGE_WORKER_SOCKETS 4
+
+/* What an edge has from the one before it, which lives on for a while (docs/upgrades.md). The
+ * program's, who closes the descriptors behind edge_stop. */
+struct edge_inheritance {
+    unsigned workers;                               /* as many had it */
+    int fds[EDGE_WORKERS_MAX][EDGE_WORKER_SOCKETS]; /* -1 = none; copied */
+    unsigned relay_count;                           /* workers whose QUIC connections go on there */
+    int relays[EDGE_WORKERS_MAX];                   /* net/udp_relay.h, to each of them */
+    int streams[EDGE_WORKERS_MAX]; /* likewise: over which it stands in; taken over */
+    uint8_t generation;            /* of this edge: one more than the last one's */
+    _Atomic bool is_gone;          /* the one before has ended */
+};
+
 struct edge_conf {
     unsigned workers;
     struct addr tunnel, http, https; /* port 0 = any; size 0 = not listened to */
     /* Bound already, in the place of those addresses (one for all workers; borrowed until
      * edge_start returns); 0 = none. */
     int tunnel_udp_fd, tunnel_fd, http_fd, https_fd;
+    struct edge_inheritance *from; /* stands above them; or NULL */
+    bool is_paused;                /* neither reads nor accepts before edge_begin */
     bool is_successor; /* visitors may be there before the connectors are back from the last edge */
     struct slice chain_pem, key_pem; /* certificate of the tunnel, and of visitors who ask for a
                                         hostname that is not ours; copied */
@@ -59,7 +78,28 @@ void edge_configure(struct edge *e, struct config_push *p);
  * (mail of the caller, posted to `reply` once) tells when the last is through or conf.drain is
  * over. */
 void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained);
-/* Since edge_drain. On the thread that calls it. */
+/* Opens the way to the edge before us, behind which edge_stand_in may be called; nothing where
+ * there is none. */
+void edge_meet(struct edge *e);
+/* Begins to serve what was opened paused. */
+void edge_begin(struct edge *e);
+unsigned edge_workers(const struct edge *e);
+/* Borrowed, for the next edge; -1 when this worker has none. */
+int edge_socket_of(const struct edge *e, unsigned worker, enum edge_worker_socket which);
+/* Another edge serves from now on. When this returns no worker accepts or reads any more; packets
+ * of our own QUIC connections come by relays[worker] (-1: this worker's socket was not handed over,
+ * and it goes on reading it), requests for connectors that are only here by streams[worker]; both
+ * are taken over. Then as edge_drain, but connectors are sent away to the last of their
+ * connections, and the time is `grace`. */
+void edge_hand_over(struct edge *e, const int *relays, const int *streams, nsec grace,
+                    struct mailbox *reply, struct mail *drained);
+/* The edge before us stands in for this tunnel's connectors, or no more. */
+void edge_stand_in(struct edge *e, const struct uuid *tunnel, bool is_there);
+/* A connector of this tunnel has come over to the edge behind us. */
+void edge_came_over(struct edge *e, const struct uuid *tunnel);
+/* The drain that is under way ends within `grace`. */
+void edge_hurry(struct edge *e, nsec grace);
+/* Since edge_drain or edge_hand_over. On the thread that calls it. */
 bool edge_is_draining(const struct edge *e);
 /* Closes what is left, stops the threads, frees. NULL is accepted. */
 void edge_stop(struct edge *e);

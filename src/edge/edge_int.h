@@ -9,6 +9,7 @@
 #include "edge/hostnames.h"
 #include "edge/link.h"
 #include "http/h1_server.h"
+#include "http/h2_server.h"
 #include "mux/quic.h"
 #include "net/cross.h"
 #include "net/tcp.h"
@@ -52,6 +53,12 @@ struct edge_worker {
     struct map sessions_by_id;
     struct list config_pushes;          /* configurations on their way to connectors */
     struct tunnel_server_group bridged; /* streams from other workers for links over HTTP/2 */
+    struct lender *lender;              /* stand_in.c, of an edge that is succeeded; or NULL */
+    struct h2_server_group lent;
+    struct map came_over;      /* tunnels */
+    int stand_in_fd;           /* of one that succeeds, until it begins */
+    uint64_t stand_in;         /* the session to the edge before; 0 = none */
+    struct map stand_in_links; /* tunnels */
     struct link_table *links;
     struct list waiting;       /* exchanges whose answer has not begun */
     struct list held;          /* exchanges that wait for a link */
@@ -60,7 +67,11 @@ struct edge_worker {
     struct line_ring *access_log; /* or NULL */
     struct hostname_view *hostnames;
     uint32_t serial; /* of the last session */
-    nsec opened_at;
+    nsec opened_at, succeeded_at;
+    bool is_paused;       /* nothing is accepted yet */
+    bool is_succeeded;    /* another edge has what is new */
+    _Atomic bool may_ask; /* of one that is succeeded: something here may still want a link */
+    int fds[EDGE_WORKER_SOCKETS]; /* in use, -1 = none; not changed once it is open */
     bool is_draining;
     struct task drain;
     struct deadline drain_end, drain_step;
@@ -73,7 +84,8 @@ struct edge {
     char *chain_pem, *key_pem;
     struct x509_pair ca;
     struct edge_addrs addrs;
-    bool is_draining; /* of the program's thread */
+    bool is_draining;                  /* of the program's thread */
+    const struct hand_over *hand_over; /* while its workers are told */
     unsigned count;
     struct hostnames *hostnames;
     uint64_t affinity_secret[2]; /* the same after a restart: visitors keep their replicas */
@@ -97,6 +109,8 @@ bool visitors_evict(struct edge_worker *w);
 /* dispatch.c: the h1_route and h1_head of visitors */
 void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
 void dispatch_head(void *ctx, struct exchange *ex);
+/* The route of what the edge behind us asks for. */
+void dispatch_lent(struct edge_worker *w, struct exchange *ex);
 /* The tunnel has a new link: what waits for one may go on. */
 void dispatch_link_came(struct edge_worker *w, const struct uuid *tunnel);
 /* The link became suspect, or answers again: what waits for its answers looks about. */
@@ -111,16 +125,23 @@ struct session;
 int session_open(struct edge_worker *w, struct quic_conn *conn);
 /* Over a TLS stream whose handshake is over; taken over, also on failure. */
 int session_open_h2(struct edge_worker *w, struct stream *tls, const struct addr *peer);
+/* To the edge before us (stand_in.h), over a stream that is taken over, also on failure. */
+int session_open_stand_in(struct edge_worker *w, struct stream *s, uint64_t *ret_id);
 /* What carries one exchange more; ERR_CLOSED unless the session serves. Borrowed. */
 int session_carrier(struct session *s, struct carrier **ret) __attribute__((warn_unused_result));
 struct link *session_link(struct session *s); /* borrowed */
 struct session *session_find(struct edge_worker *w, uint64_t id);
 void session_close(struct session *s, const char *why);
 /* The edge stops: closes connections on which nothing is under way, so that their connectors go
- * elsewhere; the last one of each connector stays, since requests may still come. To be called
- * again and again: one that is told to take no more goes with the next call. */
+ * elsewhere; the last one of each connector stays, since requests may still come, until no worker
+ * of an edge that is succeeded may ask. To be called again and again: one that is told to take no
+ * more goes with the next call. */
 void sessions_send_away(struct edge_worker *w);
 void sessions_abort(struct edge_worker *w);
+
+enum link_change { LINK_ADDED, LINK_SUSPECT, LINK_REMOVED };
+/* In every worker's table; without memory some do not learn of it. */
+void links_tell(struct edge_worker *w, struct link *l, enum link_change change);
 
 /* config_push.c */
 /* Takes p over. */

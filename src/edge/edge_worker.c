@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "edge/forward.h"
+#include "edge/stand_in.h"
 
 #define TUNNEL_PORT_TRIES 16
 #define DRAIN_STEP_NSEC   (100 * NSEC_PER_MSEC)
@@ -53,6 +55,7 @@ int edge_worker_init(void *ctx, struct loop *loop)
     tunnel_server_group_init(&w->bridged, loop, w);
     w->bridged.route = bridge_route;
     w->bridged.resets_on_loss = true;
+    stand_in_init(w);
     w->links = link_table_new();
     return w->links != NULL ? 0 : ERR_NOMEM;
 }
@@ -77,11 +80,28 @@ static int copy_of(int fd)
     return fd > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
-static int open_listener(struct edge_worker *w, const char *what, struct addr *addr, int fd,
-                         struct tcp_listener **ret, struct fault *fault)
+/* Where sockets were handed over, the one of this worker. Of an edge that had fewer workers, TCP's
+ * are shared; for UDP, whose packets must come to one worker, the others bind beside. */
+static int handed_over(const struct edge_worker *w, enum edge_worker_socket which)
+{
+    const struct edge_conf *conf = &w->edge->conf;
+    const int given[EDGE_WORKER_SOCKETS] = { conf->tunnel_udp_fd, conf->tunnel_fd, conf->http_fd,
+                                             conf->https_fd };
+    const struct edge_inheritance *from = conf->from;
+    if (from == NULL || from->workers == 0)
+        return which == EDGE_TUNNEL_UDP && w->index > 0 ? -1 : given[which];
+    if (which == EDGE_TUNNEL_UDP)
+        return w->index < from->workers ? from->fds[w->index][which] : -1;
+    return from->fds[w->index % from->workers][which];
+}
+
+static int open_listener(struct edge_worker *w, const char *what, struct addr *addr,
+                         enum edge_worker_socket which, struct tcp_listener **ret,
+                         struct fault *fault)
 {
     if (addr->size == 0)
         return 0;
+    int fd = handed_over(w, which);
     struct tcp_listen_opts opts = { .reuse_port = w->edge->conf.workers > 1, .fd = copy_of(fd) };
     if (fd > 0 && opts.fd < 0)
         return fault_set(fault, ERR_LIMIT, "there are too few descriptors (ulimit -n)");
@@ -100,12 +120,29 @@ static int open_listener(struct edge_worker *w, const char *what, struct addr *a
         return fault_set(fault, r, "%s (--%s) could not be bound: %s", addr_text(addr, text), what,
                          err_text(r));
     *addr = got;
+    w->fds[which] = tcp_listener_fd(*ret);
     return 0;
+}
+
+/* What the process before is told, and how. */
+static void take_predecessor(struct edge_worker *w, struct quic_listen_opts *opts)
+{
+    const struct edge_inheritance *from = w->edge->conf.from;
+    opts->metrics = w->metrics;
+    opts->passed_on = EDGE_packets_passed;
+    opts->passed_on_lost = EDGE_packets_passed_lost;
+    if (from == NULL)
+        return;
+    opts->generation = from->generation;
+    opts->predecessor = from->relays;
+    opts->predecessor_workers = from->relay_count;
+    opts->is_predecessor_gone = &from->is_gone;
 }
 
 static int open_quic(struct edge_worker *w, const struct addr *addr, struct fault *fault)
 {
     struct edge *e = w->edge;
+    int given = handed_over(w, EDGE_TUNNEL_UDP);
     struct quic_listen_opts opts = {
         .conf = { .creds = e->quic_creds,
                   .alpn = "argotunnel",
@@ -116,13 +153,17 @@ static int open_quic(struct edge_worker *w, const struct addr *addr, struct faul
         .workers = e->conf.workers,
         .peers = e->mailboxes,
         .endpoints = e->endpoints,
-        .fd = w->index == 0 ? copy_of(e->conf.tunnel_udp_fd) : -1,
+        .fd = copy_of(given),
+        .is_paused = e->conf.is_paused,
     };
+    if (given > 0 && opts.fd < 0)
+        return fault_set(fault, ERR_LIMIT, "there are too few descriptors (ulimit -n)");
+    take_predecessor(w, &opts);
     memcpy(opts.secret, e->conf.quic_secret, sizeof opts.secret);
     char text[ADDR_TEXT_BYTES];
     struct addr got;
     int r = quic_listen(w->loop, addr, &opts, &w->accept, &w->quic, &got);
-    if (r == ERR_BUSY && e->conf.tunnel_udp_fd > 0 && w->index > 0) {
+    if (r == ERR_BUSY && given <= 0 && w->index > 0) {
         /* Of another user, or not to be shared: worker 0 has all of QUIC then. */
         log_info("one worker serves QUIC: the socket that was handed over is not to be shared",
                  LU64("without", w->index));
@@ -136,6 +177,7 @@ static int open_quic(struct edge_worker *w, const struct addr *addr, struct faul
         return fault_set(fault, r, "UDP %s (--tunnel) could not be bound: %s",
                          addr_text(addr, text), err_text(r));
     e->endpoints[w->index] = w->quic;
+    w->fds[EDGE_TUNNEL_UDP] = quic_endpoint_fd(w->quic);
     return 0;
 }
 
@@ -146,7 +188,7 @@ static int open_tunnel(struct edge_worker *w, struct fault *fault)
     bool is_any = addr_port(&e->addrs.tunnel) == 0;
     for (unsigned tries = 0;; tries++) {
         struct addr got = e->addrs.tunnel;
-        int r = open_listener(w, "tunnel", &got, e->conf.tunnel_fd, &w->tunnel, fault);
+        int r = open_listener(w, "tunnel", &got, EDGE_TUNNEL, &w->tunnel, fault);
         if (r == 0)
             r = open_quic(w, &got, fault);
         if (r == 0)
@@ -190,19 +232,44 @@ int edge_worker_open(struct edge_worker *w, struct fault *fault)
         .ctx = w,
     };
     w->opened_at = loop_now(w->loop);
+    w->is_paused = e->conf.is_paused;
+    for (size_t i = 0; i < EDGE_WORKER_SOCKETS; i++)
+        w->fds[i] = -1;
     w->certs = certs_new(&e->ca);
     if (w->certs == NULL)
         return fault_set(fault, ERR_NOMEM, "out of memory");
     int r = tls_creds_server(&opts, &w->tls, fault);
     if (r == 0)
-        r = open_listener(w, "http", &e->addrs.http, e->conf.http_fd, &w->http, fault);
+        r = open_listener(w, "http", &e->addrs.http, EDGE_HTTP, &w->http, fault);
     if (r == 0)
-        r = open_listener(w, "https", &e->addrs.https, e->conf.https_fd, &w->https, fault);
+        r = open_listener(w, "https", &e->addrs.https, EDGE_HTTPS, &w->https, fault);
     if (r == 0)
         r = open_tunnel(w, fault);
+    if (r == 0 && e->conf.from != NULL && w->index < e->conf.from->relay_count)
+        w->stand_in_fd = copy_of(e->conf.from->streams[w->index]);
     if (r == 0 && e->conf.opened != NULL)
         e->conf.opened();
     return r;
+}
+
+int edge_worker_meet(struct edge_worker *w, struct fault *fault)
+{
+    (void)fault;
+    if (stand_in_open(w) < 0)
+        log_warn("out of memory: connectors are awaited where the edge before could stand in",
+                 LU64("worker", w->index));
+    return 0;
+}
+
+int edge_worker_begin(struct edge_worker *w, struct fault *fault)
+{
+    (void)fault;
+    w->is_paused = false;
+    w->opened_at = loop_now(w->loop);
+    if (w->quic != NULL)
+        quic_endpoint_begin(w->quic);
+    task_wake(&w->accept);
+    return 0;
 }
 
 /* ---- serving ---- */
@@ -246,6 +313,8 @@ static void accept_visitors(struct edge_worker *w, struct tcp_listener *listener
 static void accept_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, accept);
+    if (w->is_paused)
+        return;
     if (!w->is_draining && w->snapshot != NULL) { /* before that no hostname would be known */
         accept_visitors(w, w->http, ENTRY_HTTP);
         accept_visitors(w, w->https, ENTRY_HTTPS);
@@ -264,20 +333,24 @@ static void accept_run(struct task *t)
 
 /* ---- draining ---- */
 
-/* Counts the workers that are not through yet; whoever is last mails the answer. */
 struct edge_drain {
     _Atomic unsigned left;
     struct mailbox *reply;
     struct mail *drained;
 };
 
-struct drain_mail {
-    struct mail mail;
-    struct edge_worker *worker;
-    struct edge_drain *drain;
-};
+struct edge_drain *edge_drain_new(unsigned workers, struct mailbox *reply, struct mail *drained)
+{
+    struct edge_drain *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        abort();
+    atomic_init(&d->left, workers);
+    d->reply = mailbox_ref(reply);
+    d->drained = drained;
+    return d;
+}
 
-static void drain_over(struct edge_drain *d)
+void edge_drain_over(struct edge_drain *d)
 {
     if (atomic_fetch_sub(&d->left, 1) != 1)
         return;
@@ -293,7 +366,8 @@ static bool part(struct edge_worker *w)
     if (w->parting == PARTING_BOTH)
         return false;
     w->parting++;
-    size_t count = h1_group_part(&w->visitors, w->parting);
+    deadline_set(&w->drain_step, &w->drain, loop_now(w->loop));
+    size_t count = h1_group_part(&w->visitors, w->parting) + stand_in_part(w, w->parting);
     if (w->parting == PARTING_ORIGIN && count > 0) {
         metric_add(w->metrics, EDGE_parted, (int64_t)count);
         log_info("drain time is over: websockets and event streams are told", LU64("count", count));
@@ -302,24 +376,39 @@ static bool part(struct edge_worker *w)
     return count > 0;
 }
 
+/* Whether something here may still want a link: a request that has not come in whole, or one that
+ * may go to another. */
+static bool may_ask(const struct edge_worker *w)
+{
+    return !list_is_empty(&w->visitors.waiting) || w->handshake_count > 0 ||
+           !list_is_empty(&w->waiting) || !list_is_empty(&w->held);
+}
+
+static bool is_through(const struct edge_worker *w)
+{
+    return w->visitors.count + w->handshake_count + stand_in_count(w) == 0 &&
+           (!w->is_succeeded || list_is_empty(&w->sessions));
+}
+
 static void drain_run(struct task *t)
 {
     struct edge_worker *w = container_of(t, struct edge_worker, drain);
     bool is_late = deadline_take(&w->drain_end);
     /* Also when this worker is through: others are not. */
     if (deadline_take(&w->drain_step)) {
+        atomic_store_explicit(&w->may_ask, may_ask(w), memory_order_relaxed);
         sessions_send_away(w);
         deadline_set(&w->drain_step, &w->drain, loop_now(w->loop) + DRAIN_STEP_NSEC);
     }
-    bool is_through = w->visitors.count + w->handshake_count == 0;
-    if (w->drained == NULL || (!is_through && !is_late))
+    bool is_over = is_through(w);
+    if (w->drained == NULL || (!is_over && !is_late))
         return;
-    if (!is_through && part(w))
+    if (!is_over && part(w))
         return;
-    if (!is_through)
+    if (!is_over)
         log_warn("drain time is over: closing what is left", LU64("visitors", w->visitors.count));
     deadline_clear(&w->drain_end);
-    drain_over(w->drained);
+    edge_drain_over(w->drained);
     w->drained = NULL;
 }
 
@@ -331,47 +420,45 @@ static void close_listeners(struct edge_worker *w)
     w->http = w->https = w->tunnel = NULL;
 }
 
-static void drain_deliver(struct mail *m)
+void edge_worker_drain(struct edge_worker *w, struct edge_drain *d, nsec patience)
 {
-    struct drain_mail *d = container_of(m, struct drain_mail, mail);
-    struct edge_worker *w = d->worker;
     w->is_draining = true;
     close_listeners(w);
     if (w->quic != NULL)
         quic_endpoint_stop(w->quic);
     h1_group_drain(&w->visitors);
-    w->drained = d->drain;
-    deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + w->edge->conf.drain);
+    w->drained = d;
+    deadline_set(&w->drain_end, &w->drain, loop_now(w->loop) + patience);
     deadline_set(&w->drain_step, &w->drain, loop_now(w->loop));
     task_wake(&w->drain);
-    free(d);
 }
 
-static void drain_drop(struct mail *m)
+void edge_worker_hurry(struct edge_worker *w, nsec patience)
 {
-    struct drain_mail *d = container_of(m, struct drain_mail, mail);
-    drain_over(d->drain);
-    free(d);
+    nsec end = loop_now(w->loop) + patience;
+    if (w->drained != NULL && w->parting == PARTING_NONE && w->drain_end.at > end)
+        deadline_set(&w->drain_end, &w->drain, end);
 }
 
-void edge_drain(struct edge *e, struct mailbox *reply, struct mail *drained)
+int edge_worker_hand_over(struct edge_worker *w, struct fault *fault)
 {
-    struct edge_drain *all = calloc(1, sizeof *all);
-    if (all == NULL)
-        abort();
-    e->is_draining = true;
-    atomic_init(&all->left, e->count);
-    all->reply = mailbox_ref(reply);
-    all->drained = drained;
-    for (unsigned i = 0; i < e->count; i++) {
-        struct drain_mail *d = calloc(1, sizeof *d);
-        if (d == NULL)
-            abort();
-        d->mail = (struct mail){ .deliver = drain_deliver, .drop = drain_drop };
-        d->worker = &e->workers[i];
-        d->drain = all;
-        mailbox_post(e->mailboxes[i], &d->mail);
+    const struct hand_over *h = w->edge->hand_over;
+    int in = h->relays[w->index];
+    (void)fault;
+    w->is_succeeded = true;
+    w->succeeded_at = loop_now(w->loop);
+    atomic_store_explicit(&w->may_ask, true, memory_order_relaxed);
+    if (w->quic != NULL && in >= 0 && quic_endpoint_hand_over(w->quic, in) < 0) {
+        log_warn("out of memory: connections over QUIC are lost", LU64("worker", w->index));
+        (void)close(in);
+    } else if (w->quic == NULL && in >= 0) {
+        (void)close(in);
     }
+    if (stand_in_serve(w, h->streams[w->index]) < 0)
+        log_warn("out of memory: the next edge waits for connectors that are here",
+                 LU64("worker", w->index));
+    edge_worker_drain(w, h->drain, h->grace);
+    return 0;
 }
 
 int edge_worker_close(struct edge_worker *w, struct fault *fault)
@@ -381,12 +468,13 @@ int edge_worker_close(struct edge_worker *w, struct fault *fault)
     deadline_clear(&w->drain_end);
     deadline_clear(&w->drain_step);
     if (w->drained != NULL)
-        drain_over(w->drained);
+        edge_drain_over(w->drained);
     w->drained = NULL;
     close_listeners(w);
     visitors_abort(w);
     h1_group_abort(&w->visitors);
     tunnel_server_abort(&w->bridged);
+    stand_in_close(w);
     config_pushes_abort(w);
     sessions_abort(w);
     w->edge->endpoints[w->index] = NULL; /* packets that others still pass on are dropped */

@@ -18,7 +18,7 @@ struct link *link_new(uint64_t id, unsigned worker, struct mailbox *mailbox)
     if (l == NULL)
         return NULL;
     atomic_init(&l->refs, 1);
-    l->id = id;
+    l->id = l->session = id;
     l->worker = worker;
     l->mailbox = mailbox_ref(mailbox);
     return l;
@@ -267,6 +267,8 @@ static uint64_t cost_of(const struct link_entry *e, unsigned near, bool is_doubt
     const struct link *l = e->link;
     uint64_t cost = atomic_load_explicit(&l->in_flight, memory_order_relaxed) +
                     (l->worker == near ? 0 : NEAR_BONUS);
+    if (l->is_stand_in)
+        cost += SUSPECT_COST / 4;
     if (is_doubtful && link_is_suspect(l))
         cost += SUSPECT_COST;
     else if (is_doubtful && replica_is_suspect(e->replica))
@@ -324,17 +326,36 @@ bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel
     return false;
 }
 
-bool link_table_has_sibling(const struct link_table *t, const struct link *l)
+enum other { OTHER_OF_CONNECTOR, OTHER_OPEN_OF_CONNECTOR, OTHER_OPEN };
+
+static bool has_other(const struct link_table *t, const struct link *l, enum other kind)
 {
     const struct tunnel_links *tl = link_table_of(t, &l->tunnel);
     for (const struct list *it = tl != NULL ? tl->links.next : NULL; it != NULL && it != &tl->links;
          it = it->next) {
         const struct link *other = container_of(it, struct link_entry, in_tunnel)->link;
-        if (other != l && link_is_open_to(other, NULL) &&
-            memcmp(other->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) == 0)
+        bool is_kin =
+            memcmp(other->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) == 0;
+        if (other != l && (is_kin || kind == OTHER_OPEN) &&
+            (kind == OTHER_OF_CONNECTOR || link_is_open_to(other, NULL)))
             return true;
     }
     return false;
+}
+
+bool link_table_has_sibling(const struct link_table *t, const struct link *l)
+{
+    return has_other(t, l, OTHER_OPEN_OF_CONNECTOR);
+}
+
+bool link_table_has_kin(const struct link_table *t, const struct link *l)
+{
+    return has_other(t, l, OTHER_OF_CONNECTOR);
+}
+
+bool link_table_has_other(const struct link_table *t, const struct link *l)
+{
+    return has_other(t, l, OTHER_OPEN);
 }
 
 bool link_table_served(const struct link_table *t, const struct uuid *tunnel, nsec now, nsec within)

@@ -10,7 +10,8 @@
 
 struct link {
     _Atomic unsigned refs;
-    uint64_t id; /* worker number in the upper 16 bits, a serial number below */
+    uint64_t id;      /* worker number in the upper 16 bits, a serial number below */
+    uint64_t session; /* that carries it: its own, or one that stands in for many */
     unsigned worker;
     struct mailbox *mailbox; /* of that worker, counted */
     struct uuid tunnel, connector;
@@ -21,6 +22,8 @@ struct link {
     uint64_t key;                    /* of the connector, for the hash policy */
     char connection[UUID_TEXT_BYTES]; /* the connection's uuid, for logs */
     _Atomic uint32_t in_flight; /* exchanges, from all workers; relaxed: a hint for the choice */
+    _Atomic uint32_t lent;      /* of them: for the edge behind us, and not upgraded */
+    bool is_stand_in;           /* by way of the edge before us: better than none */
     _Atomic bool is_draining;   /* unregistered: no new exchange */
     _Atomic bool is_suspect;    /* it owes us a sign of life for too long: avoided */
 };
@@ -55,12 +58,16 @@ struct link_tried {
 
 /* The least loaded link of a tunnel that is not draining and not tried; one of worker `near` is
  * preferred unless it has clearly more to do, and among equals the one that was picked a moment
- * ago. One that is suspect is taken only where there is no other. NULL when there is none.
- * Borrowed. */
+ * ago. One that stands in is taken only where there is no direct one, and one that is suspect only
+ * where there is no other at all. NULL when there is none. Borrowed. */
 struct link *link_table_pick(struct link_table *t, const struct uuid *tunnel, unsigned near,
                              struct rng *rng, nsec now, const struct link_tried *tried);
 /* Whether its connector has another link that takes exchanges. */
 bool link_table_has_sibling(const struct link_table *t, const struct link *l);
+/* Whether it has another one at all. */
+bool link_table_has_kin(const struct link_table *t, const struct link *l);
+/* Whether its tunnel has another link that takes exchanges. */
+bool link_table_has_other(const struct link_table *t, const struct link *l);
 /* Whether a healthy link is there that was not tried. */
 bool link_table_has_better(const struct link_table *t, const struct uuid *tunnel,
                            const struct link_tried *tried);

@@ -96,6 +96,8 @@ struct plane {
     void (*configured)(void *ctx, struct config_push *p);
     /* What a connector serves by itself. Takes r over and mails it back. */
     void (*reported)(void *ctx, struct local_report *r);
+    /* We stand in for this tunnel's connectors at the edge behind us, again or no more. */
+    void (*lends)(void *ctx, const struct uuid *tunnel, bool is_there);
     /* The connection is gone. Also after a registration that was still under way. */
     void (*gone)(void *ctx, uint64_t link);
 };

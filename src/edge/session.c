@@ -4,7 +4,8 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "edge/edge_int.h"
+#include "edge/leaving.h"
+#include "edge/stand_in.h"
 #include "tunnel/registration.h"
 
 #define REGISTER_NSEC                                                                              \
@@ -47,7 +48,8 @@ struct session {
     bool is_told;             /* the control plane knows of it */
     uint32_t report_id;       /* of updateLocalConfiguration, while that is on its way there */
     bool is_reporting;
-    bool is_leaving;        /* by us: it takes no more exchanges, and goes when it has none */
+    bool is_stand_in;       /* to the edge before us */
+    struct leaving leaving; /* by us */
     struct link_news *news; /* laid by: tell_workers cannot fail */
     struct reaper reaper;
 };
@@ -56,8 +58,6 @@ static void session_run(struct task *t);
 static void watch(struct session *s);
 
 /* ---- links in every worker's table ---- */
-
-enum link_change { LINK_ADDED, LINK_SUSPECT, LINK_REMOVED };
 
 struct link_news {
     struct mail mail;
@@ -80,7 +80,7 @@ static void probe_siblings(struct edge_worker *w, const struct link *l)
     list_each(it, &w->sessions)
     {
         struct session *s = container_of(it, struct session, node);
-        if (s->state != SESSION_SERVING || s->link == l ||
+        if (s->is_stand_in || s->state != SESSION_SERVING || s->link == l ||
             memcmp(s->link->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) != 0)
             continue;
         carrier_probe(&s->carrier);
@@ -134,21 +134,36 @@ static struct link_news *take_news(struct session *s, enum link_change change)
     return n;
 }
 
+/* To worker i, from worker w. */
+static void post_news(struct edge_worker *w, struct link *l, enum link_change change, unsigned i,
+                      struct link_news *n)
+{
+    struct edge *e = w->edge;
+    n->mail = (struct mail){ .deliver = link_news_deliver, .drop = link_news_drop };
+    n->worker = &e->workers[i];
+    n->link = link_ref(l);
+    n->change = change;
+    if (i == w->index)
+        link_news_deliver(&n->mail);
+    else
+        mailbox_post(e->mailboxes[i], &n->mail);
+}
+
 static void tell_workers(struct session *s, enum link_change change)
 {
-    struct edge *e = s->worker->edge;
-    for (unsigned i = 0; i < e->count; i++) {
+    for (unsigned i = 0; i < s->worker->edge->count; i++) {
         struct link_news *n = take_news(s, change);
-        if (n == NULL)
-            continue;
-        n->mail = (struct mail){ .deliver = link_news_deliver, .drop = link_news_drop };
-        n->worker = &e->workers[i];
-        n->link = link_ref(s->link);
-        n->change = change;
-        if (i == s->worker->index)
-            link_news_deliver(&n->mail);
-        else
-            mailbox_post(e->mailboxes[i], &n->mail);
+        if (n != NULL)
+            post_news(s->worker, s->link, change, i, n);
+    }
+}
+
+void links_tell(struct edge_worker *w, struct link *l, enum link_change change)
+{
+    for (unsigned i = 0; i < w->edge->count; i++) {
+        struct link_news *n = calloc(1, sizeof *n);
+        if (n != NULL)
+            post_news(w, l, change, i, n);
     }
 }
 
@@ -225,12 +240,34 @@ int session_open_h2(struct edge_worker *w, struct stream *tls, const struct addr
     return r;
 }
 
+int session_open_stand_in(struct edge_worker *w, struct stream *under, uint64_t *ret_id)
+{
+    struct session *s = session_new(w);
+    if (s == NULL) {
+        stream_abort(under, ERR_NOMEM);
+        stream_release(under);
+        return ERR_NOMEM;
+    }
+    s->link->is_h2 = s->is_stand_in = true;
+    s->link->extensions = EXTENSIONS_ALL;
+    s->state = SESSION_SERVING;
+    deadline_clear(&s->deadline);
+    int r = carrier_init_stand_in(&s->carrier, w->loop, under, &s->task);
+    if (r < 0)
+        session_end(s, err_text(r));
+    else
+        *ret_id = s->link->id;
+    return r;
+}
+
 static void session_end(struct session *s, const char *why)
 {
     struct edge_worker *w = s->worker;
     if (s->state == SESSION_OVER)
         return;
-    if (s->state == SESSION_SERVING) {
+    if (s->is_stand_in) {
+        stand_in_lost(w);
+    } else if (s->state == SESSION_SERVING) {
         tell_workers(s, LINK_REMOVED);
         metric_add(w->metrics, EDGE_links, -1);
         log_info("connection ended", LSTR("connection", s->link->connection),
@@ -273,33 +310,16 @@ void sessions_abort(struct edge_worker *w)
     }
 }
 
-/* From then on nobody picks it, unless it is the connector's last. An exchange that was just given
- * to it shows itself by the next call. */
-static bool may_leave(struct edge_worker *w, struct session *s)
-{
-    struct link *l = s->link;
-    if (s->is_leaving)
-        return atomic_load_explicit(&l->in_flight, memory_order_relaxed) == 0;
-    bool is_free = atomic_load_explicit(&l->in_flight, memory_order_relaxed) == 0 &&
-                   !atomic_load_explicit(&l->is_draining, memory_order_relaxed);
-    if (!is_free)
-        return false;
-    atomic_store_explicit(&l->is_draining, true, memory_order_relaxed);
-    s->is_leaving = link_table_has_sibling(w->links, l);
-    if (!s->is_leaving)
-        atomic_store_explicit(&l->is_draining, false, memory_order_relaxed);
-    return false;
-}
-
 void sessions_send_away(struct edge_worker *w)
 {
     list_each(it, &w->sessions)
     {
         struct session *s = container_of(it, struct session, node);
-        if (s->state != SESSION_SERVING || !may_leave(w, s))
+        if (s->is_stand_in || s->state != SESSION_SERVING || !leaving_step(&s->leaving, w, s->link))
             continue;
         metric_add(w->metrics, EDGE_sent_away, 1);
-        session_end(s, "sent away: the edge stops");
+        session_end(s, w->is_succeeded ? "sent away: another edge serves"
+                                       : "sent away: the edge stops");
     }
 }
 

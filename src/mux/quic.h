@@ -4,9 +4,10 @@
  *
  * Nothing calls back: a connection wakes its owner when its state changes, when a peer opened a
  * stream, and when a datagram or stream credit came. Connection ids that we issue carry the
- * worker's number, so that a packet that lands on another worker's socket (after NAT rebinding) is
- * passed on. */
+ * worker's number and the process's generation, so that a packet that lands on another worker's
+ * socket (after NAT rebinding), or in the process that has taken the sockets over, is passed on. */
 #include "base/fault.h"
+#include "base/metric.h"
 #include "net/addr.h"
 #include "net/stream.h"
 
@@ -53,7 +54,17 @@ struct quic_listen_opts {
     uint8_t secret[32]; /* for stateless resets, Retry tokens and connection ids: persisted, same
                            for all workers */
     int fd;             /* ≥ 0: socket to take over */
-    size_t conns_max;   /* 0 = limits.h */
+    bool is_paused;     /* reads nothing before quic_endpoint_begin */
+    /* Processes that follow one another on the same sockets have other generations, which their
+     * connection ids carry too. Packets for the last one are passed on to it, to the socket of the
+     * worker that they name (net/udp_relay.h; borrowed while open), until it is gone. */
+    uint8_t generation;
+    const int *predecessor; /* or NULL */
+    unsigned predecessor_workers;
+    const _Atomic bool *is_predecessor_gone;
+    struct metric_set *metrics; /* that count them, or NULL: these two cells */
+    unsigned passed_on, passed_on_lost;
+    size_t conns_max; /* 0 = limits.h */
 };
 
 /* Opens the UDP socket (SO_REUSEPORT when workers > 1). */
@@ -65,6 +76,12 @@ int quic_listen(struct loop *loop, const struct addr *bind, const struct quic_li
 struct quic_conn *quic_accept(struct quic_endpoint *e, struct task *owner);
 /* Refuses new connections from now on; those that are open live on. */
 void quic_endpoint_stop(struct quic_endpoint *e);
+void quic_endpoint_begin(struct quic_endpoint *e);
+/* Another process reads the socket from now on and has what is new; packets of our connections come
+ * over `in` (net/udp_relay.h), which is taken over on success. */
+int quic_endpoint_hand_over(struct quic_endpoint *e, int in) __attribute__((warn_unused_result));
+/* The socket, borrowed. */
+int quic_endpoint_fd(const struct quic_endpoint *e);
 /* Closes every connection that is left and the socket. NULL is accepted. */
 void quic_endpoint_free(struct quic_endpoint *e);
 size_t quic_endpoint_conns(const struct quic_endpoint *e);

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "mux/quic_int.h"
+#include "net/udp_relay.h"
 
 #define ERRORS_A_STEP   4 /* each is looked for among all connections */
 #define PACKETS_A_STEP  64
@@ -16,18 +17,22 @@ static void endpoint_run(struct task *t);
 
 /* ---- connection ids ---- */
 
-/* Byte 0 names the worker, masked by a keyed hash of the rest, so that nobody outside can tell or
- * choose. */
-static uint8_t mask_of(const struct quic_endpoint *e, const uint8_t *bytes, size_t n)
+/* Byte 0 names the worker and byte 1 the generation, masked by a keyed hash of the rest, so that
+ * nobody outside can tell or choose. */
+#define CID_NAMES 2
+
+static uint64_t mask_of(const struct quic_endpoint *e, const uint8_t *bytes, size_t n)
 {
-    return (uint8_t)map_hash(e->cid_seed, slice_of(bytes + 1, n - 1));
+    return map_hash(e->cid_seed, slice_of(bytes + CID_NAMES, n - CID_NAMES));
 }
 
 void quic_cid_make(struct quic_endpoint *e, uint8_t *bytes, size_t n)
 {
     if (getrandom(bytes, n, 0) != (ssize_t)n)
         abort();
-    bytes[0] = (uint8_t)(e->opts.worker ^ mask_of(e, bytes, n));
+    uint64_t mask = mask_of(e, bytes, n);
+    bytes[0] = (uint8_t)(e->opts.worker ^ mask);
+    bytes[1] = (uint8_t)(e->opts.generation ^ mask >> 8);
 }
 
 int quic_cid_add(struct quic_conn *c, const uint8_t *bytes, size_t n)
@@ -94,10 +99,30 @@ static void stray_deliver(struct mail *m)
     free(s);
 }
 
-static bool pass_on(struct quic_endpoint *e, const struct udp_packet *p, const uint8_t *cid)
+/* To the process before us. */
+static bool pass_back(struct quic_endpoint *e, const struct udp_packet *p, unsigned worker)
 {
-    unsigned worker = cid[0] ^ mask_of(e, cid, QUIC_CID_BYTES);
-    if (e->opts.peers == NULL || worker >= e->opts.workers || worker == e->opts.worker)
+    if (e->opts.predecessor == NULL || worker >= e->opts.predecessor_workers ||
+        e->opts.predecessor[worker] < 0 ||
+        atomic_load_explicit(e->opts.is_predecessor_gone, memory_order_relaxed))
+        return false;
+    int r = udp_relay_send(e->opts.predecessor[worker], p);
+    if (e->opts.metrics != NULL)
+        metric_add(e->opts.metrics, r == 0 ? e->opts.passed_on : e->opts.passed_on_lost, 1);
+    return true;
+}
+
+/* `is_new`: it may be a connection's first one, which our own workers would not pass on. */
+static bool pass_on(struct quic_endpoint *e, const struct udp_packet *p, const uint8_t *cid,
+                    bool is_new)
+{
+    uint64_t mask = mask_of(e, cid, QUIC_CID_BYTES);
+    unsigned worker = cid[0] ^ (uint8_t)mask;
+    uint8_t generation = (uint8_t)(cid[1] ^ mask >> 8);
+    if (generation == (uint8_t)(e->opts.generation - 1))
+        return pass_back(e, p, worker);
+    if (is_new || generation != e->opts.generation || e->opts.peers == NULL ||
+        worker >= e->opts.workers || worker == e->opts.worker)
         return false;
     struct stray *s = malloc(sizeof *s + p->data.n);
     if (s == NULL)
@@ -184,7 +209,7 @@ static void feed(struct quic_endpoint *e, const struct udp_packet *p, bool may_p
             quic_conn_read(container_of(e->conns.next, struct quic_conn, node), p);
         return;
     }
-    if (vc.dcidlen == QUIC_CID_BYTES && may_pass_on && !is_long && pass_on(e, p, vc.dcid))
+    if (vc.dcidlen == QUIC_CID_BYTES && may_pass_on && pass_on(e, p, vc.dcid, is_long))
         return;
     if (is_long)
         (void)quic_conn_accept_new(e, p);
@@ -243,13 +268,12 @@ static void endpoint_run(struct task *t)
     }
 }
 
-int quic_endpoint_new(struct loop *loop, const struct addr *bind, bool reuse_port, int fd,
+int quic_endpoint_new(struct loop *loop, const struct addr *bind, const struct udp_opts *opts,
                       struct quic_endpoint **ret)
 {
     struct quic_endpoint *e = calloc(1, sizeof *e);
     if (e == NULL)
         return ERR_NOMEM;
-    struct udp_opts opts = { .reuse_port = reuse_port, .fd = fd };
     e->loop = loop;
     e->batch = loop_scratch(loop, SCRATCH_OUT, QUIC_BATCH_BYTES + QUIC_PAYLOAD_LOOPBACK_BYTES);
     task_init(&e->task, loop, endpoint_run);
@@ -257,8 +281,7 @@ int quic_endpoint_new(struct loop *loop, const struct addr *bind, bool reuse_por
     list_init(&e->conns);
     list_init(&e->acceptable);
     list_init(&e->blocked);
-    int r =
-        e->batch != NULL ? udp_open(loop, bind, &opts, &e->task, &e->udp, &e->local) : ERR_NOMEM;
+    int r = e->batch != NULL ? udp_open(loop, bind, opts, &e->task, &e->udp, &e->local) : ERR_NOMEM;
     if (r < 0) {
         free(e);
         return r;
@@ -273,7 +296,10 @@ int quic_listen(struct loop *loop, const struct addr *bind, const struct quic_li
                 struct task *owner, struct quic_endpoint **ret, struct addr *ret_addr)
 {
     struct quic_endpoint *e;
-    int r = quic_endpoint_new(loop, bind, opts->workers > 1, opts->fd, &e);
+    const struct udp_opts udp = { .reuse_port = opts->workers > 1,
+                                  .fd = opts->fd,
+                                  .is_paused = opts->is_paused };
+    int r = quic_endpoint_new(loop, bind, &udp, &e);
     if (r < 0)
         return r;
     e->is_server = true;
@@ -299,6 +325,24 @@ struct quic_conn *quic_accept(struct quic_endpoint *e, struct task *owner)
 void quic_endpoint_stop(struct quic_endpoint *e)
 {
     e->is_stopped = true;
+}
+
+void quic_endpoint_begin(struct quic_endpoint *e)
+{
+    udp_begin(e->udp);
+}
+
+int quic_endpoint_hand_over(struct quic_endpoint *e, int in)
+{
+    int r = udp_hand_over(e->udp, in);
+    if (r == 0)
+        e->is_stopped = true;
+    return r;
+}
+
+int quic_endpoint_fd(const struct quic_endpoint *e)
+{
+    return udp_fd(e->udp);
 }
 
 size_t quic_endpoint_conns(const struct quic_endpoint *e)

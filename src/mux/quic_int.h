@@ -124,7 +124,7 @@ struct quic_cid {
 };
 
 /* quic_endpoint.c */
-int quic_endpoint_new(struct loop *loop, const struct addr *bind, bool reuse_port, int fd,
+int quic_endpoint_new(struct loop *loop, const struct addr *bind, const struct udp_opts *opts,
                       struct quic_endpoint **ret);
 int quic_cid_add(struct quic_conn *c, const uint8_t *bytes, size_t n);
 void quic_cid_remove(struct quic_conn *c, const uint8_t *bytes, size_t n);

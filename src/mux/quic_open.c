@@ -181,7 +181,8 @@ int quic_dial(struct loop *loop, const struct quic_conf *conf, const struct addr
         (void)addr_parse(to->sa.ss_family == AF_INET ? SLICE("0.0.0.0:0") : SLICE("[::]:0"), &any);
         bind = &any;
     }
-    int r = quic_endpoint_new(loop, bind, false, -1, &e);
+    const struct udp_opts udp = { .fd = -1 };
+    int r = quic_endpoint_new(loop, bind, &udp, &e);
     if (r < 0)
         return r;
     struct quic_conn *c = quic_conn_new(e, conf, owner);

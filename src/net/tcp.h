@@ -21,6 +21,7 @@ int tcp_listen(struct loop *loop, const struct addr *addr, const struct tcp_list
  * then pauses for 100 ms by itself and wakes its owner again). TCP_NODELAY is set. */
 int tcp_accept(struct tcp_listener *l, struct task *stream_owner, struct stream **ret,
                struct addr *ret_peer) __attribute__((warn_unused_result));
+int tcp_listener_fd(const struct tcp_listener *l); /* borrowed */
 /* Stops accepting; connections that were accepted live on. NULL is accepted. */
 void tcp_listener_close(struct tcp_listener *l);
 

@@ -141,6 +141,11 @@ int tcp_accept(struct tcp_listener *l, struct task *stream_owner, struct stream 
     return 0;
 }
 
+int tcp_listener_fd(const struct tcp_listener *l)
+{
+    return watch_fd(l->watch);
+}
+
 static void reap(struct reaper *r)
 {
     free(container_of(r, struct tcp_listener, reaper));

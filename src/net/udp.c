@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "net/udp_relay.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -31,6 +32,9 @@ struct message {
 struct udp {
     struct loop *loop;
     struct watch *watch;
+    struct watch *relay; /* packets come by it, once is_relayed */
+    struct task *owner;
+    bool is_relayed;
     struct addr local;
     bool has_gso;
     uint64_t dropped;
@@ -110,13 +114,36 @@ int udp_open(struct loop *loop, const struct addr *bind_to, const struct udp_opt
     int probe = 0;
     socklen_t size = sizeof probe;
     u->loop = loop;
+    u->owner = owner;
     u->has_gso = getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &probe, &size) == 0;
     u->local.size = sizeof u->local.sa;
     (void)getsockname(fd, (struct sockaddr *)&u->local.sa, &u->local.size);
-    watch_wait(u->watch, WATCH_READ);
+    if (!opts->is_paused)
+        udp_begin(u);
     *ret = u;
     *ret_addr = u->local;
     return 0;
+}
+
+void udp_begin(struct udp *u)
+{
+    watch_wait(u->watch, WATCH_READ);
+}
+
+int udp_hand_over(struct udp *u, int in)
+{
+    int r = watch_open(u->loop, in, u->owner, &u->relay);
+    if (r < 0)
+        return r;
+    u->is_relayed = true;
+    watch_ignore(u->watch, WATCH_READ);
+    watch_wait(u->relay, WATCH_READ);
+    return 0;
+}
+
+int udp_fd(const struct udp *u)
+{
+    return watch_fd(u->watch);
 }
 
 void udp_close(struct udp *u)
@@ -124,6 +151,7 @@ void udp_close(struct udp *u)
     if (u == NULL)
         return;
     watch_close(u->watch);
+    watch_close(u->relay);
     free(u);
 }
 
@@ -189,12 +217,30 @@ static void take_control(struct udp *u, struct message *m, struct msghdr *h)
     }
 }
 
+/* What another process read for us; what it should not have sent becomes an empty packet. */
+static void take_relayed(struct udp *u, struct message *m, const struct msghdr *h)
+{
+    const uint8_t *data = u->data + (size_t)(m - u->messages) * MESSAGE_BYTES;
+    struct udp_relayed head;
+    bool is_good =
+        (h->msg_flags & MSG_TRUNC) == 0 && udp_relay_read(slice_of(data, m->n), &head) == 0;
+    m->at = is_good ? UDP_RELAY_HEAD_BYTES : 0;
+    m->n = is_good ? m->n : 0;
+    m->segment = m->n;
+    if (!is_good)
+        return;
+    m->from = head.from;
+    m->to = head.to;
+    m->ecn = head.ecn;
+}
+
 static int fill(struct udp *u)
 {
+    struct watch *in = u->is_relayed ? u->relay : u->watch;
     struct mmsghdr headers[BATCH];
     struct iovec iov[BATCH];
     _Alignas(struct cmsghdr) char control[BATCH][CONTROL_BYTES];
-    if ((watch_ready(u->watch) & WATCH_READ) == 0)
+    if ((watch_ready(in) & WATCH_READ) == 0)
         return ERR_AGAIN;
     for (size_t i = 0; i < BATCH; i++) {
         iov[i] =
@@ -208,14 +254,14 @@ static int fill(struct udp *u)
             .msg_controllen = CONTROL_BYTES,
         };
     }
-    int count = recvmmsg(watch_fd(u->watch), headers, BATCH, MSG_DONTWAIT, NULL);
+    int count = recvmmsg(watch_fd(in), headers, BATCH, MSG_DONTWAIT, NULL);
     if (count < 0) {
         int r = err_from_errno(errno);
         /* An ICMP error of an earlier datagram is told here too: the error queue has its address.
          */
         if (r != ERR_AGAIN)
             return errno == EINTR ? ERR_AGAIN : r;
-        watch_wait(u->watch, WATCH_READ);
+        watch_wait(in, WATCH_READ);
         return ERR_AGAIN;
     }
     u->count = (size_t)count;
@@ -225,10 +271,18 @@ static int fill(struct udp *u)
         m->n = headers[i].msg_len;
         m->at = 0;
         m->from.size = headers[i].msg_hdr.msg_namelen;
-        take_control(u, m, &headers[i].msg_hdr);
+        if (u->is_relayed)
+            take_relayed(u, m, &headers[i].msg_hdr);
+        else
+            take_control(u, m, &headers[i].msg_hdr);
     }
-    if (u->count < BATCH)
-        watch_wait(u->watch, WATCH_READ); /* the queue is empty: the poll tells of more */
+    if (u->is_relayed && u->count > 0 && headers[u->count - 1].msg_len == 0) {
+        watch_close(u->relay); /* the end: whoever read for us is gone, and nobody else does */
+        u->relay = NULL;
+        u->is_relayed = false;
+        watch_wait(u->watch, WATCH_READ);
+    } else if (u->count < BATCH)
+        watch_wait(in, WATCH_READ); /* the queue is empty: the poll tells of more */
     return 0;
 }
 

@@ -12,7 +12,8 @@ struct udp;
 
 struct udp_opts {
     bool reuse_port;
-    int fd; /* ≥ 0: a bound descriptor is taken over */
+    int fd;         /* ≥ 0: a bound descriptor is taken over */
+    bool is_paused; /* reads nothing before udp_begin */
     size_t
         buffer_bytes; /* wish for SO_RCVBUF and SO_SNDBUF (RCVBUFFORCE is tried); 0 = the default */
 };
@@ -28,6 +29,13 @@ struct udp_packet {
 int udp_open(struct loop *loop, const struct addr *bind, const struct udp_opts *opts,
              struct task *owner, struct udp **ret, struct addr *ret_addr)
     __attribute__((warn_unused_result));
+void udp_begin(struct udp *u);
+/* From now on another process reads the socket, by which this one only sends: packets for us come
+ * over `in` (net/udp_relay.h), which is taken over on success. When that process is gone, this one
+ * reads again. */
+int udp_hand_over(struct udp *u, int in) __attribute__((warn_unused_result));
+/* Borrowed, for another process. */
+int udp_fd(const struct udp *u);
 /* Fills up to max packets from the kernel's queue (GRO batches are split). 0 with *ret_count ≥ 1,
  * or ERR_AGAIN. */
 int udp_receive(struct udp *u, struct udp_packet *packets, size_t max, size_t *ret_count)

@@ -119,6 +119,8 @@ static void run_api(struct api_call *c, struct slice body)
     strb_done(&answer.body);
     arena_done(&arena);
     carry_out(c->control);
+    if (c->control->changed != NULL && !slice_eq(q.method, SLICE("GET")))
+        c->control->changed(c->control->ctx);
 }
 
 /* Collects the body, which the API takes whole. */
@@ -259,6 +261,44 @@ static void post_notice(struct edge_control *c, uint64_t link, void (*deliver)(s
     mailbox_post(c->mailbox, &n->mail);
 }
 
+static void tell_news(struct edge_control *c, const struct uuid *tunnel, bool is_there)
+{
+    if (c->tunnel_news != NULL)
+        c->tunnel_news(c->ctx, tunnel, is_there);
+}
+
+struct lending {
+    struct mail mail;
+    struct edge_control *control;
+    struct uuid tunnel;
+    bool is_there;
+};
+
+static void lending_drop(struct mail *m)
+{
+    free(container_of(m, struct lending, mail));
+}
+
+static void lending_deliver(struct mail *m)
+{
+    struct lending *l = container_of(m, struct lending, mail);
+    tell_news(l->control, &l->tunnel, l->is_there);
+    free(l);
+}
+
+static void plane_lends(void *ctx, const struct uuid *tunnel, bool is_there)
+{
+    struct edge_control *c = ctx;
+    struct lending *l = malloc(sizeof *l);
+    if (l == NULL)
+        abort();
+    *l = (struct lending){ .mail = { .deliver = lending_deliver, .drop = lending_drop },
+                           .control = c,
+                           .tunnel = *tunnel,
+                           .is_there = is_there };
+    mailbox_post(c->mailbox, &l->mail);
+}
+
 static void unregister_deliver(struct mail *m)
 {
     struct notice *n = container_of(m, struct notice, mail);
@@ -274,7 +314,8 @@ static void gone_deliver(struct mail *m)
     struct uuid tunnel;
     if (conn != NULL)
         rollout_left(api->rollout, &conn->tunnel, &conn->connector);
-    (void)live_remove(api->live, n->link, &tunnel);
+    if (live_remove(api->live, n->link, &tunnel) && live_count(api->live, &tunnel) == 0)
+        tell_news(n->control, &tunnel, false);
     free(n);
 }
 
@@ -391,6 +432,8 @@ static void decide(struct edge_control *c, struct registration *r)
         return;
     }
     r->is_accepted = true;
+    if (live_count(c->api.live, &r->tunnel) == 1)
+        tell_news(c, &r->tunnel, true);
     (void)snprintf(r->location, sizeof r->location, "%s", c->api.location);
 }
 
@@ -440,6 +483,7 @@ struct plane edge_control_plane(struct edge_control *c)
         .unregister = plane_unregister,
         .configured = edge_rollout_configured,
         .reported = edge_rollout_reported,
+        .lends = plane_lends,
         .gone = plane_gone,
     };
 }
@@ -457,7 +501,9 @@ static void accept_clients(struct edge_control *c)
 {
     struct stream *s;
     struct addr peer;
-    for (unsigned i = 0; i < ACCEPT_STEP && c->local != NULL; i++) {
+    if (c->is_paused || c->local == NULL)
+        return;
+    for (unsigned i = 0; i < ACCEPT_STEP; i++) {
         if (tcp_accept(c->local, NULL, &s, &peer) < 0)
             return;
         if (c->clients.count < API_CLIENTS_MAX && h1_serve(&c->clients, s, &peer, "http") == 0)
@@ -473,11 +519,15 @@ static void control_run(struct task *t)
 {
     struct edge_control *c = container_of(t, struct edge_control, task);
     if (deadline_take(&c->sweep)) {
-        api_sweep(&c->api, clock_wall_us());
-        carry_out(c);
+        if (!c->is_shared) {
+            api_sweep(&c->api, clock_wall_us());
+            carry_out(c);
+        }
         deadline_set(&c->sweep, &c->task, loop_now(c->loop) + sweep_wait(c));
     }
     accept_clients(c);
+    if (c->idle != NULL && c->clients.count == 0)
+        c->idle(c->ctx);
 }
 
 int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *local, int fd,
@@ -501,6 +551,33 @@ int edge_control_open(struct edge_control *c, struct loop *loop, struct addr *lo
     *local = got;
     deadline_set(&c->sweep, &c->task, loop_now(loop) + sweep_wait(c));
     return 0;
+}
+
+void edge_control_begin(struct edge_control *c)
+{
+    c->is_paused = false;
+    edge_control_look_again(c);
+    task_wake(&c->task);
+}
+
+void edge_control_hand_over(struct edge_control *c)
+{
+    tcp_listener_close(c->local);
+    c->local = NULL;
+    c->is_shared = true;
+    h1_group_drain(&c->clients);
+}
+
+void edge_control_when_idle(struct edge_control *c, void (*idle)(void *ctx))
+{
+    c->idle = idle;
+    task_wake(&c->task);
+}
+
+void edge_control_alone(struct edge_control *c)
+{
+    c->is_shared = false;
+    c->api.alone_us = clock_wall_us();
 }
 
 void edge_control_close(struct edge_control *c)

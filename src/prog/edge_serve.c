@@ -19,8 +19,8 @@
 #include "confine/confine.h"
 #include "control/datadir.h"
 #include "crypto/keyfile.h"
-#include "prog/edge_control.h"
-#include "prog/edge_sockets.h"
+#include "prog/edge_notify.h"
+#include "prog/edge_serve_int.h"
 
 /* Of the certificate that connectors are shown. No wildcard: strict clients refuse one directly
  * below a top-level domain, and with it the whole certificate. */
@@ -31,26 +31,6 @@ static const char *const NAMES[] = { "quic.cftunnel.com",
                                      "127.0.0.1",
                                      "::1",
                                      NULL };
-
-/* Everything of one run. */
-struct server {
-    const struct edge_options *o;
-    struct arena arena;
-    struct loop *loop;
-    struct datadir dir;
-    struct edge_control control;
-    struct edge *edge;
-    struct confine confine;
-    struct access_log_conf access_log;
-    struct edge_sockets sockets; /* that were handed over */
-    struct edge_addrs addrs;
-    struct addr local;
-    struct watch *signals;
-    struct task task;
-    struct mail drained;
-    bool is_draining, is_over;
-    const char *domains[API_DOMAINS_MAX + 1]; /* NULL-terminated */
-};
 
 const char *edge_data_dir(const struct edge_options *o)
 {
@@ -141,15 +121,20 @@ static int take_sockets(struct server *s, struct fault *fault)
     return 0;
 }
 
+static bool is_bound(const struct server *s, enum edge_socket which)
+{
+    struct addr a;
+    return edge_sockets_has(&s->sockets, which) || takeover_has(&s->heir, which, &a);
+}
+
 static int check_addrs(const struct server *s, struct fault *fault)
 {
-    const struct edge_sockets *k = &s->sockets;
     int r = 0;
-    if (!edge_sockets_has(k, SOCKET_TUNNEL_UDP))
+    if (!is_bound(s, SOCKET_TUNNEL_UDP))
         r = check_free(&s->addrs.tunnel, SOCK_DGRAM, "tunnel", fault);
-    if (r == 0 && !edge_sockets_has(k, SOCKET_HTTP))
+    if (r == 0 && !is_bound(s, SOCKET_HTTP))
         r = check_free(&s->addrs.http, SOCK_STREAM, "http", fault);
-    if (r == 0 && !edge_sockets_has(k, SOCKET_HTTPS))
+    if (r == 0 && !is_bound(s, SOCKET_HTTPS))
         r = check_free(&s->addrs.https, SOCK_STREAM, "https", fault);
     return r;
 }
@@ -163,7 +148,7 @@ static const char *reachable(struct server *s, const struct addr *a)
     return arena_fmt(&s->arena, "%s", addr_text(a, text));
 }
 
-static int write_addresses(struct server *s, struct fault *fault)
+int server_write_addresses(struct server *s, struct fault *fault)
 {
     char file[DATADIR_PATH_BYTES];
     const char *http = s->addrs.http.size > 0
@@ -231,18 +216,6 @@ static void take_advertised(struct server *s)
 
 /* ---- signals ---- */
 
-static void drained_deliver(struct mail *m)
-{
-    struct server *s = container_of(m, struct server, drained);
-    log_info("drained");
-    loop_stop(s->loop);
-}
-
-static void drained_drop(struct mail *m)
-{
-    (void)m;
-}
-
 static void on_signal(struct server *s, uint32_t number)
 {
     char file[DATADIR_PATH_BYTES];
@@ -252,16 +225,23 @@ static void on_signal(struct server *s, uint32_t number)
             line_writer_reopen(s->access_log.writer);
         return;
     }
+    if (s->is_succeeded && !s->is_hurried) {
+        log_info("stopping within the grace period", LSTR("signal", strsignal((int)number)));
+        s->is_hurried = true;
+        edge_hurry(s->edge, s->o->grace);
+        return;
+    }
     if (s->is_draining) {
         log_warn("stopping at once", LSTR("signal", strsignal((int)number)));
-        (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
+        if (!s->is_succeeded)
+            (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
         log_settle(true);
         _exit(0);
     }
     log_info("stopping: requests under way may end", LSTR("signal", strsignal((int)number)));
     s->is_draining = true;
-    s->drained = (struct mail){ .deliver = drained_deliver, .drop = drained_drop };
-    edge_drain(s->edge, loop_mailbox(s->loop), &s->drained);
+    edge_notify(s->notify_fd, "STOPPING=1");
+    edge_drain(s->edge, loop_mailbox(s->loop), server_drained(s));
 }
 
 static void server_run(struct task *t)
@@ -325,9 +305,9 @@ static int start_edge(struct server *s, struct fault *fault)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct edge_conf conf = {
-        .workers = s->o->workers > 0 ? (unsigned)s->o->workers
-                   : cores > 0       ? (unsigned)cores
-                                     : 1,
+        .workers = edge_upgrade_workers(&s->heir, s->o->workers > 0 ? (unsigned)s->o->workers
+                                                  : cores > 0       ? (unsigned)cores
+                                                                    : 1),
         .chain_pem = slice_str(s->dir.server.cert_pem),
         .key_pem = slice_str(s->dir.server.key_pem),
         .ca_pem = slice_str(s->dir.ca.cert_pem),
@@ -341,7 +321,9 @@ static int start_edge(struct server *s, struct fault *fault)
         .tunnel_fd = s->sockets.fds[SOCKET_TUNNEL],
         .http_fd = s->sockets.fds[SOCKET_HTTP],
         .https_fd = s->sockets.fds[SOCKET_HTTPS],
-        .is_successor = edge_sockets_are_any(&s->sockets),
+        .from = s->heir.process > 0 ? &s->heir.edge : NULL,
+        .is_paused = true,
+        .is_successor = edge_sockets_are_any(&s->sockets) || s->heir.process > 0,
         .visitors_max = (size_t)s->o->visitors,
         .head_max = (size_t)s->o->head_max,
         .visitor_handshake = s->o->handshake_timeout,
@@ -357,10 +339,13 @@ static int start_edge(struct server *s, struct fault *fault)
         .opened = confine_thread,
     };
     memcpy(conf.quic_secret, s->dir.quic_secret, sizeof conf.quic_secret);
-    int r = edge_control_open(&s->control, s->loop, &s->local, s->sockets.fds[SOCKET_LOCAL], fault);
+    int local_fd = s->heir.local_fd >= 0 ? s->heir.local_fd : s->sockets.fds[SOCKET_LOCAL];
+    s->control.is_paused = true;
+    s->control.is_shared = s->heir.process > 0;
+    int r = edge_control_open(&s->control, s->loop, &s->local, local_fd, fault);
     if (r == 0)
         r = edge_start(&conf, &s->edge, &s->addrs, fault);
-    edge_sockets_close(&s->sockets);
+    s->giver.given = edge_upgrade_given(&s->sockets) | s->heir.given;
     explicit_bzero(conf.quic_secret, sizeof conf.quic_secret);
     if (r < 0)
         return r;
@@ -369,7 +354,7 @@ static int start_edge(struct server *s, struct fault *fault)
     s->control.api.https_port = s->addrs.https.size > 0 ? addr_port(&s->addrs.https) : 0;
     take_advertised(s);
     edge_control_publish(&s->control);
-    return write_addresses(s, fault);
+    return 0;
 }
 
 /* Behind everything that is read, before the first thread. */
@@ -413,7 +398,9 @@ static int server_open(struct server *s, struct fault *fault)
     if (r == 0)
         r = take_sockets(s, fault);
     if (r == 0)
-        r = datadir_open(edge_data_dir(s->o), NAMES, &s->dir, fault);
+        r = server_inherit(s, fault);
+    if (r == 0)
+        r = server_open_directory(s, NAMES, fault);
     if (r == 0) /* behind the lock: of two reasons the directory in use is the better one */
         r = check_addrs(s, fault);
     if (r == 0)
@@ -428,7 +415,7 @@ static int server_open(struct server *s, struct fault *fault)
         r = confine_bound(&s->confine, fault);
     if (r == 0 && s->access_log.writer != NULL)
         r = line_writer_start(s->access_log.writer, fault);
-    return r;
+    return r == 0 ? server_begin(s, fault) : r;
 }
 
 static void server_close(struct server *s)
@@ -436,9 +423,12 @@ static void server_close(struct server *s)
     char file[DATADIR_PATH_BYTES];
     if (s->control.loop != NULL)
         edge_control_close(&s->control);
+    takeover_giver_close(&s->giver, s->dir.path);
     edge_stop(s->edge);
+    takeover_heir_close(&s->heir);
+    edge_sockets_close(&s->sockets);
     line_writer_close(s->access_log.writer);
-    if (s->edge != NULL)
+    if (s->edge != NULL && !s->is_succeeded && s->is_serving)
         (void)unlink(datadir_file(s->dir.path, "addresses.json", file));
     if (s->loop != NULL) {
         watch_close(s->signals);
@@ -462,6 +452,11 @@ int edge_serve(const struct edge_options *o)
         return 1;
     s->o = o;
     s->dir.lock_fd = -1;
+    s->giver.next_fd = -1;
+    s->notify_fd = edge_notify_open(); /* before confinement */
+    for (size_t i = 0; i < EDGE_SOCKETS; i++)
+        s->sockets.fds[i] = -1;
+    takeover_heir_init(&s->heir);
     arena_init_secret(&s->arena, 1024 * 1024);
     raise_limits();
     (void)umask(077);
@@ -473,11 +468,14 @@ int edge_serve(const struct edge_options *o)
                  LSTR("https", s->addrs.https.size > 0 ? reachable(s, &s->addrs.https) : "off"),
                  LSTR("local", reachable(s, &s->local)), LSTR("data", s->dir.path),
                  LSTR("version", ADIT_VERSION));
+        edge_notify(s->notify_fd, "READY=1");
         loop_run(s->loop);
     } else {
         (void)fprintf(stderr, "adit-edge: %s\n", fault_line(&fault, line));
     }
     server_close(s);
+    if (s->notify_fd >= 0)
+        (void)close(s->notify_fd);
     free(s);
     return r == 0 ? 0 : 1;
 }

@@ -220,6 +220,23 @@ def quiet(world, form):
     return Row(0, 0, None, f"of {connections} idle connections the first found out after {', '.join(f'{w:.1f}' for w in waits)} s, the last at most {max(times):.1f} s later")
 
 
+@scenario("edge upgrade", "no request of any method fails, no websocket or event stream is cut", EVERY, [ADIT[0], EVERY[3]])
+def edge_upgrade(world, form):
+    edge, tunnel, origin, _ = replicas(world, 1)
+    times = []
+    with Load(edge.addr("http"), tunnel.hostname, timeout=60) as load:
+        settle(load)
+        for _ in range(form.pick(1, 3)):
+            old, begun = edge, time.monotonic()
+            edge = world.edge(data_dir=old.dir, addresses=old.addresses, flags=("--upgrade",))
+            times.append(edge.ready_at - begun)
+            need(old.process.wait(200) == 0, "the old edge did not end well: " + old.text()[-2000:])
+            carry_on(load, form)
+        load.stop()
+    need(load.failed() == 0, f"of {load.requests} failed {load.failed()}: {load.failures()}")
+    return Row(load.requests, load.failed(), load.gap("GET"), f"the new edge serves after at most {max(times):.2f} s")
+
+
 @scenario("edge cannot write", "what serves goes on; a change is refused in words; all is well once there is room", ADIT[:1])
 def disk_full(world, form):
     """No file may grow: as on a full disk, for the data directory, the log and the access log alike."""

@@ -160,9 +160,48 @@ TEST(the_last_link_of_a_connector_that_takes_exchanges_has_no_sibling)
     table_close(&x);
 }
 
+TEST(a_link_that_stands_in_is_better_than_none_and_than_one_that_is_suspect)
+{
+    struct table x;
+    struct link_tried tried = { 0 };
+    table_open(&x);
+    struct link *stand_in = add(&x, &x.tunnel, 0, 1, 0);
+    stand_in->is_stand_in = true;
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == stand_in);
+    struct link *direct = add(&x, &x.tunnel, 1, 2, 1000);
+    direct->connector.bytes[0] = 1;
+    for (int i = 0; i < 20; i++)
+        CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == direct);
+    atomic_store(&direct->is_suspect, true);
+    CHECK(link_table_pick(x.t, &x.tunnel, 0, &x.rng, later(&x), &tried) == stand_in);
+    table_close(&x);
+}
+
+TEST(kin_siblings_and_others_are_told_apart)
+{
+    struct table x;
+    table_open(&x);
+    struct link *a = add(&x, &x.tunnel, 0, 1, 0);
+    CHECK(!(link_table_has_kin(x.t, a) || link_table_has_sibling(x.t, a) ||
+            link_table_has_other(x.t, a)));
+    struct link *b = add(&x, &x.tunnel, 0, 2, 0);
+    CHECK(link_table_has_kin(x.t, a) && link_table_has_sibling(x.t, a) &&
+          link_table_has_other(x.t, a));
+    atomic_store(&b->is_draining, true);
+    CHECK(link_table_has_kin(x.t, a));
+    CHECK(!(link_table_has_sibling(x.t, a) || link_table_has_other(x.t, a)));
+    struct link *c = add(&x, &x.tunnel, 0, 3, 0);
+    c->connector.bytes[0] = 1;
+    CHECK(link_table_has_other(x.t, a));
+    CHECK(!(link_table_has_sibling(x.t, a)));
+    table_close(&x);
+}
+
 TESTS(RUN(a_link_is_found_by_its_tunnel_and_by_its_id),
       RUN(the_least_busy_link_is_taken_and_one_of_our_worker_unless_it_is_clearly_busier),
       RUN(equal_links_share_the_work), RUN(exchanges_that_follow_at_once_take_the_same_link),
       RUN(links_that_drain_or_were_tried_are_left_out),
       RUN(the_last_link_of_a_connector_that_takes_exchanges_has_no_sibling),
-      RUN(a_link_lives_as_long_as_somebody_holds_it))
+      RUN(a_link_lives_as_long_as_somebody_holds_it),
+      RUN(a_link_that_stands_in_is_better_than_none_and_than_one_that_is_suspect),
+      RUN(kin_siblings_and_others_are_told_apart))
