@@ -4,9 +4,8 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "edge/leaving.h"
+#include "edge/session_int.h"
 #include "edge/stand_in.h"
-#include "tunnel/registration.h"
 
 #define REGISTER_NSEC                                                                              \
     (10 * NSEC_PER_SEC) /* a connection that never registers holds memory for nothing */
@@ -18,44 +17,7 @@
  * life; a websocket that stays for hours is not. */
 #define RECENT_NSEC (30 * NSEC_PER_SEC)
 
-enum session_state {
-    SESSION_NEW,
-    SESSION_ENROLLING,
-    SESSION_SERVING,
-    SESSION_REFUSED,
-    SESSION_OVER
-};
-
-struct session {
-    struct list node;
-    struct map_node by_id;
-    struct task task;
-    struct deadline deadline;
-    struct deadline health; /* the next look, while there is something to watch */
-    bool is_watched;        /* that look is soon */
-    uint64_t written;       /* bytes, at the last one */
-    struct edge_worker *worker;
-    struct carrier carrier;
-    struct stream *control;
-    struct rpc *rpc;
-    struct buf in, out;
-    enum session_state state;
-    struct link *link;
-    struct link_gauge *gauge; /* counted: the control plane reads it */
-    uint64_t opened;          /* streams, by us */
-    nsec opened_at;           /* the last of them */
-    uint32_t register_id;     /* of the call that waits for its answer */
-    bool is_told;             /* the control plane knows of it */
-    uint32_t report_id;       /* of updateLocalConfiguration, while that is on its way there */
-    bool is_reporting;
-    bool is_stand_in;       /* to the edge before us */
-    struct leaving leaving; /* by us */
-    struct link_news *news; /* laid by: tell_workers cannot fail */
-    struct reaper reaper;
-};
-
 static void session_run(struct task *t);
-static void watch(struct session *s);
 
 /* ---- links in every worker's table ---- */
 
@@ -84,7 +46,7 @@ static void probe_siblings(struct edge_worker *w, const struct link *l)
             memcmp(s->link->connector.bytes, l->connector.bytes, sizeof l->connector.bytes) != 0)
             continue;
         carrier_probe(&s->carrier);
-        watch(s);
+        session_watch(s);
     }
 }
 
@@ -112,7 +74,7 @@ static void link_news_deliver(struct mail *m)
 }
 
 /* One for each worker and for both the beginning and the end. */
-static int lay_by_news(struct session *s)
+int session_lay_by_news(struct session *s)
 {
     for (unsigned i = 0; i < 2 * s->worker->edge->count; i++) {
         struct link_news *n = calloc(1, sizeof *n);
@@ -149,7 +111,7 @@ static void post_news(struct edge_worker *w, struct link *l, enum link_change ch
         mailbox_post(e->mailboxes[i], &n->mail);
 }
 
-static void tell_workers(struct session *s, enum link_change change)
+void session_tell_workers(struct session *s, enum link_change change)
 {
     for (unsigned i = 0; i < s->worker->edge->count; i++) {
         struct link_news *n = take_news(s, change);
@@ -223,8 +185,6 @@ int session_open(struct edge_worker *w, struct quic_conn *conn)
     return 0;
 }
 
-static void session_end(struct session *s, const char *why);
-
 int session_open_h2(struct edge_worker *w, struct stream *tls, const struct addr *peer)
 {
     struct session *s = session_new(w);
@@ -260,7 +220,7 @@ int session_open_stand_in(struct edge_worker *w, struct stream *under, uint64_t 
     return r;
 }
 
-static void session_end(struct session *s, const char *why)
+void session_end(struct session *s, const char *why)
 {
     struct edge_worker *w = s->worker;
     if (s->state == SESSION_OVER)
@@ -268,7 +228,7 @@ static void session_end(struct session *s, const char *why)
     if (s->is_stand_in) {
         stand_in_lost(w);
     } else if (s->state == SESSION_SERVING) {
-        tell_workers(s, LINK_REMOVED);
+        session_tell_workers(s, LINK_REMOVED);
         metric_add(w->metrics, EDGE_links, -1);
         log_info("connection ended", LSTR("connection", s->link->connection),
                  LU64("index", s->link->index), LSTR("why", why));
@@ -324,7 +284,7 @@ void sessions_send_away(struct edge_worker *w)
 }
 
 /* Something is sent: its answer is watched for. */
-static void watch(struct session *s)
+void session_watch(struct session *s)
 {
     if (s->is_watched)
         return;
@@ -339,7 +299,7 @@ int session_carrier(struct session *s, struct carrier **ret)
     if (s->opened++ % RTT_EVERY == 0)
         metric_observe(s->worker->metrics, EDGE_link_rtt, carrier_rtt(&s->carrier));
     s->opened_at = loop_now(s->worker->loop);
-    watch(s);
+    session_watch(s);
     *ret = &s->carrier;
     return 0;
 }
@@ -356,11 +316,11 @@ static void set_suspect(struct session *s, bool is_suspect, nsec silent_for)
         log_warn("connection is suspect: its connector does not answer",
                  LSTR("connection", l->connection), LU64("index", l->index),
                  LU64("silent_ms", silent_for / NSEC_PER_MSEC));
-        tell_workers(s, LINK_SUSPECT);
+        session_tell_workers(s, LINK_SUSPECT);
     } else {
         log_info("connection answers again", LSTR("connection", l->connection),
                  LU64("index", l->index));
-        tell_workers(s, LINK_SUSPECT); /* what waited for a better one may go on here */
+        session_tell_workers(s, LINK_SUSPECT); /* what waited for a better one may go on here */
     }
 }
 
@@ -388,216 +348,7 @@ static bool check_health(struct session *s)
     return true;
 }
 
-/* ---- registration ---- */
-
-static void copy_text(char *to, size_t size, struct slice text)
-{
-    size_t n = text.n < size ? text.n : size - 1;
-    if (n > 0)
-        memcpy(to, text.p, n);
-    to[n] = 0;
-}
-
-static void answer_refused(struct session *s, uint32_t id, const char *cause, bool should_retry,
-                           uint64_t retry_after)
-{
-    struct register_result result = { .cause = slice_str(cause),
-                                      .should_retry = should_retry,
-                                      .retry_after_ns = retry_after };
-    metric_add(s->worker->metrics, EDGE_registrations_refused, 1);
-    if (register_answer(s->rpc, id, &result, &s->out) < 0)
-        session_end(s, "no memory for the answer");
-}
-
-/* The reference waits for the edge to close after a refusal; it gets the time to read why. */
-static void answer_refused_for_good(struct session *s, const char *cause, bool should_retry,
-                                    uint64_t retry_after)
-{
-    s->state = SESSION_REFUSED;
-    answer_refused(s, s->register_id, cause, should_retry, retry_after);
-    if (s->state != SESSION_OVER)
-        deadline_set(&s->deadline, &s->task, loop_now(s->worker->loop) + NSEC_PER_SEC);
-}
-
-static void answer_accepted(struct session *s, const struct registration *r)
-{
-    if (lay_by_news(s) < 0) {
-        answer_refused_for_good(s, "the edge is out of memory", true, NSEC_PER_SEC);
-        return;
-    }
-    struct register_result result = {
-        .is_accepted = true,
-        .connection = r->connection,
-        .location = slice_str(r->location),
-        .is_remotely_managed = r->is_remotely_managed,
-        .extensions = s->link->extensions,
-    };
-    s->link->tunnel = r->tunnel;
-    s->link->connector = r->connector;
-    s->link->index = r->index;
-    s->link->key = r->replica;
-    (void)uuid_text(&r->connection, s->link->connection);
-    s->state = SESSION_SERVING;
-    deadline_clear(&s->deadline);
-    metric_add(s->worker->metrics, EDGE_registrations_ok, 1);
-    carrier_probe(&s->carrier); /* so that the time of its round trip is known */
-    watch(s);
-    tell_workers(s, LINK_ADDED);
-    metric_add(s->worker->metrics, EDGE_links, 1);
-    if (register_answer(s->rpc, s->register_id, &result, &s->out) < 0)
-        session_end(s, "no memory for the answer");
-}
-
-static void answer_drop(struct mail *m)
-{
-    registration_free(container_of(m, struct registration, mail));
-}
-
-/* The control plane's answer. The session may be gone by now. */
-static void answer_deliver(struct mail *m)
-{
-    struct registration *r = container_of(m, struct registration, mail);
-    struct edge_worker *w = r->answer_ctx;
-    struct session *s = session_find(w, r->link);
-    if (s != NULL && s->state == SESSION_ENROLLING) {
-        if (r->is_accepted)
-            answer_accepted(s, r);
-        else
-            answer_refused_for_good(s, r->cause, r->should_retry, r->retry_after_ns);
-        if (s->state != SESSION_OVER)
-            task_wake(&s->task);
-    }
-    registration_free(r);
-}
-
-static void enroll(struct session *s, uint32_t id, const struct capnp_struct *params)
-{
-    struct edge_worker *w = s->worker;
-    struct register_params p;
-    if (s->state != SESSION_NEW) {
-        (void)!rpc_answer_exception(s->rpc, id, "the connection is registered already", &s->out);
-        return;
-    }
-    if (register_params_read(params, &p) < 0 || p.secret.n > REGISTRATION_SECRET_BYTES) {
-        answer_refused(s, id, "malformed registration", false, 0);
-        return;
-    }
-    struct registration *r = registration_new(w->mailbox);
-    if (r == NULL) {
-        answer_refused(s, id, "the edge is out of memory", true, NSEC_PER_SEC);
-        return;
-    }
-    r->answer_deliver = answer_deliver;
-    r->answer_drop = answer_drop;
-    r->answer_ctx = w;
-    r->link = s->link->id;
-    r->tunnel = p.tunnel;
-    r->connector = p.connector;
-    r->index = p.index;
-    r->attempts = p.attempts;
-    r->replace_existing = p.replace_existing;
-    r->transport = carrier_name(&s->carrier);
-    r->secret_bytes = p.secret.n;
-    if (p.secret.n > 0)
-        memcpy(r->secret, p.secret.p, p.secret.n);
-    copy_text(r->account, sizeof r->account, p.account);
-    copy_text(r->version, sizeof r->version, p.version);
-    copy_text(r->arch, sizeof r->arch, p.arch);
-    for (uint32_t i = 0; i < p.feature_count && i < REGISTRATION_FEATURES_MAX; i++)
-        copy_text(r->features[r->feature_count++], REGISTRATION_TEXT_BYTES, p.features[i]);
-    s->link->extensions = extensions_of(p.features, p.feature_count) & EXTENSIONS_ALL;
-    replica_label_of(p.features, p.feature_count, s->link->label);
-    r->gauge = link_gauge_ref(s->gauge);
-    (void)addr_ip_text(&s->carrier.peer, r->origin_ip);
-    s->state = SESSION_ENROLLING;
-    s->register_id = id;
-    s->is_told = true;
-    w->edge->conf.plane.enroll(w->edge->conf.plane.ctx, r);
-}
-
-static void unregister(struct session *s, uint32_t id)
-{
-    struct plane *plane = &s->worker->edge->conf.plane;
-    atomic_store_explicit(&s->link->is_draining, true, memory_order_relaxed);
-    if (s->state == SESSION_SERVING)
-        log_info("connection unregistered", LSTR("connection", s->link->connection),
-                 LU64("index", s->link->index));
-    if (s->is_told)
-        plane->unregister(plane->ctx, s->link->id);
-    (void)!empty_answer(s->rpc, id, &s->out);
-}
-
-/* One at a time, which is answered when the control plane has it: each may be a mebibyte. */
-static void report_rules(struct session *s, const struct rpc_event *call)
-{
-    const char *wrong = s->state != SESSION_SERVING ? "the connection is not registered"
-                        : s->is_reporting           ? "the last configuration is being taken"
-                                                    : NULL;
-    if (wrong == NULL &&
-        local_report_send(s->worker, s->link->id, local_configuration_read(&call->value)) < 0)
-        wrong = "the edge is out of memory";
-    if (wrong != NULL) {
-        (void)!rpc_answer_exception(s->rpc, call->id, wrong, &s->out);
-        return;
-    }
-    s->is_reporting = true;
-    s->report_id = call->id;
-}
-
-void session_reported(struct session *s)
-{
-    s->is_reporting = false;
-    (void)!empty_answer(s->rpc, s->report_id, &s->out);
-    task_wake(&s->task);
-}
-
-static void on_call(struct session *s, const struct rpc_event *call)
-{
-    if (call->interface == REGISTRATION_INTERFACE && call->method == METHOD_REGISTER)
-        enroll(s, call->id, &call->value);
-    else if (call->interface == REGISTRATION_INTERFACE && call->method == METHOD_UNREGISTER)
-        unregister(s, call->id);
-    else if (call->interface == REGISTRATION_INTERFACE &&
-             call->method == METHOD_LOCAL_CONFIGURATION)
-        report_rules(s, call);
-    else
-        (void)!rpc_answer_unimplemented(s->rpc, call, &s->out);
-}
-
 /* ---- driving ---- */
-
-/* Answers what came. 0; ERR_NOMEM: the conversation will not go on. */
-static int answer_calls(struct session *s)
-{
-    struct rpc_event event;
-    unsigned step = 0;
-    for (; step < RPC_CALLS_MAX && rpc_next(s->rpc, &s->in, &s->out, &event) == 0; step++) {
-        if (event.kind == RPC_CALL)
-            on_call(s, &event);
-        if (event.kind == RPC_OVER)
-            return event.err == ERR_NOMEM ? event.err : 0;
-        if (s->state == SESSION_OVER)
-            return 0;
-    }
-    if (step == RPC_CALLS_MAX)
-        task_wake(&s->task); /* the rest in another step */
-    return 0;
-}
-
-/* Reads and writes the control stream. Its end is not the connection's; but without memory for it
- * nobody would be registered any more, and the connector wait for nothing. */
-static void run_control(struct session *s)
-{
-    int r;
-    while ((r = stream_read(s->control, &s->in, READ_STEP_BYTES)) == 0)
-        continue;
-    if (r != ERR_NOMEM)
-        r = answer_calls(s);
-    if (s->state != SESSION_OVER && r != ERR_NOMEM && !buf_is_empty(&s->out))
-        r = stream_write(s->control, &s->out);
-    if (r == ERR_NOMEM && s->state != SESSION_SERVING)
-        session_end(s, "out of memory");
-}
 
 /* Who breaks the protocol, or makes work for nothing, is named: registered or not. */
 static void note_fault(struct session *s)
@@ -633,5 +384,5 @@ static void session_run(struct task *t)
         return;
     }
     if (s->control != NULL)
-        run_control(s);
+        session_run_control(s);
 }
