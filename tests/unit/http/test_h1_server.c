@@ -97,8 +97,8 @@ static const char *const WHOLE[] = {
 
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
-/* The text that a visitor gets, ids masked and without a 100 (which depends on how fast the body
- * comes), and how often something was routed. */
+/* The text that a visitor gets, ids and times masked and without a 100 (which depends on how fast
+ * the body comes), and how often something was routed. */
 static unsigned outcome(const char *text, size_t step, char *got)
 {
     struct site s;
@@ -117,6 +117,8 @@ static unsigned outcome(const char *text, size_t step, char *got)
     char *id = strstr(got, ", request ");
     if (id != NULL)
         memset(id + 10, '-', strspn(id + 10, "0123456789abcdef"));
+    for (char *date = strstr(got, "\nDate: "); date != NULL; date = strstr(date + 1, "\nDate: "))
+        memset(date + 7, '-', strcspn(date + 7, "\r"));
     unsigned routed = s.routed;
     site_close(&s);
     return routed;
