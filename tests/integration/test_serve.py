@@ -156,7 +156,8 @@ def test_the_data_directory_of_root_is_below_var_lib(tmp_path):
 # ---- the data directory ----
 
 def contents(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.startswith("adit.db") and path.name != "lock"}
+    return {path.name: path.read_bytes() for path in directory.iterdir()
+            if path.is_file() and not path.name.startswith("adit.db") and path.name != "lock"}
 
 
 def test_the_first_start_makes_everything_and_the_second_keeps_it(edges):

@@ -1,4 +1,5 @@
 """Answers of a hand-made connector over HTTP/2, and what visitors of our edge get of them."""
+import asyncio
 import concurrent.futures
 import contextlib
 import json
@@ -387,9 +388,8 @@ def test_a_field_beyond_64_kib_costs_one_link_and_one_exchange(server):
     """The library reads none that is larger. Were the request repeated, its answer would end one link after the other; what else was under
     way on the link is repeated, since it had no part in it."""
     connector = H2Connector(server, ask_quick_tunnel(server), ANSWERS)
-    for index in range(2):
-        connector.run(connector.register(index))
-    waiting = []
+    connector.run(connector.register(0))
+    waiting, asked, other_is_there = [], [], asyncio.Event()
 
     async def waits(stream, request):
         waiting.append(stream)
@@ -398,18 +398,24 @@ def test_a_field_beyond_64_kib_costs_one_link_and_one_exchange(server):
             stream.write(b"ok", fin=True)
 
     async def huge(stream, request):
-        if stream.peer is not waiting[0].peer:
-            stream.respond(response(503), fin=True)
-            return
+        asked.append(stream)
+        await other_is_there.wait()
         stream.respond(response(200, [("X-Huge", "x" * 70_000)]), fin=True)
 
+    async def let_go():
+        other_is_there.set()
+
     ANSWERS["/waits"], ANSWERS["/huge"] = waits, huge
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(get, connector, "/waits")
-        until(lambda: waiting, "a request is with the connector")
-        head = until(lambda: (found := get(connector, "/huge", headers=JSON))[0].status_code != 503 and found, "the answer of the same link")
-        assert head[0].status_code == 502 and json.loads(head[1])["code"] == 1038, head[1]
-        assert asked.result()[1] == b"ok"
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        neighbour = pool.submit(get, connector, "/waits")
+        failing = pool.submit(get, connector, "/huge", headers=JSON)
+        until(lambda: waiting and asked, "both requests are with the only link")
+        connector.run(connector.register(1))
+        connector.run(let_go())
+        head, body = failing.result()
+        assert head.status_code == 502 and json.loads(body)["code"] == 1038, body
+        assert neighbour.result()[1] == b"ok"
+    assert len(asked) == 1
     assert waiting[1].peer is not waiting[0].peer and waiting[0].peer.why is not None
     assert waiting[1].peer.why is None, "the other link lives"
     until(lambda: "one field is larger than 64 KiB" in server.text(), "a line that says why")

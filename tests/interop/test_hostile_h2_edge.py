@@ -191,7 +191,7 @@ def test_a_configuration_of_lying_length_is_never_applied(edge, length):
             return stream.reset_code
         return stream.status
     assert edge.run(ask()) != 200
-    assert "418" not in edge.connector.text()
+    assert "Updated to new configuration" not in edge.connector.text()
 
 
 def test_a_configuration_without_end_is_cut_off(edge):
