@@ -10,6 +10,7 @@
 #define OUT_BYTES_MAX   (H2_OUT_BYTES + 1024 * 1024) /* one more header block of any size */
 #define SEND_HEAD_BYTES (256 * 1024)
 #define IN_STEPS        4
+#define LATE_NSEC       (NSEC_PER_SEC / 4) /* no timer is so late unless the process stood still */
 
 static void run(struct task *t);
 
@@ -395,7 +396,9 @@ static nsec silent_since(const struct h2_conn *c)
 static void run_alive(struct h2_conn *c)
 {
     nsec now = loop_now(c->loop), since = silent_since(c);
-    if (since != 0 && now >= since + c->conf.pong) {
+    if (since != 0 && now >= since + c->conf.pong + LATE_NSEC) {
+        c->pinged_at = since = now; /* we stood still: what came meanwhile is still to be read */
+    } else if (since != 0 && now >= since + c->conf.pong) {
         h2_fail(c, ERR_TIMEOUT, H2_NO_ERROR, "the peer gives no sign of life");
         return;
     }

@@ -4,6 +4,7 @@
 
 #define REFUSED_NSEC (NSEC_PER_SEC / 2)  /* without a word to the contrary */
 #define QUIET_NSEC   (10 * NSEC_PER_SEC) /* without traffic: then there is time */
+#define LATE_NSEC    (NSEC_PER_SEC / 4)  /* no timer is so late unless the process stood still */
 
 static void keep_alive(struct quic_conn *c, nsec every)
 {
@@ -68,6 +69,18 @@ void quic_note_refused(struct quic_conn *c)
 {
     c->is_refused = true;
     task_wake(&c->send);
+}
+
+/* Whoever finds out late was stopped itself, and what came meanwhile is still to be read. */
+bool quic_has_given_up(struct quic_conn *c, nsec now)
+{
+    nsec end = quic_gives_up_at(c);
+    if (now < end)
+        return false;
+    if (now - end < LATE_NSEC)
+        return true;
+    c->unacked_since += now - end + LATE_NSEC;
+    return false;
 }
 
 nsec quic_gives_up_at(const struct quic_conn *c)

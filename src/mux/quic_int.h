@@ -149,6 +149,7 @@ void quic_note_heard(struct quic_conn *c);
 void quic_note_sent(struct quic_conn *c);
 void quic_note_refused(struct quic_conn *c);
 nsec quic_gives_up_at(const struct quic_conn *c); /* or NSEC_NEVER */
+bool quic_has_given_up(struct quic_conn *c, nsec now);
 
 /* quic_send.c */
 void quic_send_run(struct task *t);

@@ -329,7 +329,7 @@ void quic_send_run(struct task *t)
         return;
     }
     nsec now = loop_now(c->e->loop);
-    if (now >= quic_gives_up_at(c)) {
+    if (quic_has_given_up(c, now)) {
         quic_conn_fail(c, NGTCP2_ERR_IDLE_CLOSE);
         return;
     }

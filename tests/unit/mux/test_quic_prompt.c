@@ -1,5 +1,7 @@
 /* Small writes do not wait for company: what a stream is given leaves with the turn, what comes is
  * there in the turn that it came in, and from then on the peer owes an acknowledgement. */
+#include <time.h>
+
 #include "world.h"
 
 #define EVENTS      1000
@@ -83,5 +85,31 @@ TEST(a_lone_small_write_is_owed_an_acknowledgement_from_the_turn_that_sent_it)
     world_close(&w);
 }
 
-TESTS(RUN(a_lone_small_write_is_owed_an_acknowledgement_from_the_turn_that_sent_it),
+/* As after SIGSTOP, or on a machine that slept: the acknowledgement is in the socket, and the time
+ * for it is over. */
+TEST(who_stood_still_itself_reads_before_it_gives_the_peer_up)
+{
+    const struct wish hasty = { .client = { .give_up = 20 * NSEC_PER_MSEC } };
+    const struct timespec stopped = { .tv_nsec = 400 * NSEC_PER_MSEC };
+    struct world w;
+    struct buf out;
+    struct stream *near;
+    world_open_with(&w, &hasty, "a.example", "a.example");
+    world_connect(&w, state_);
+    buf_init(&out, loop_chunks(w.loop), EVENT_BYTES);
+    CHECK_OK(quic_conn_open(w.client, &w.task, &near));
+    UNTIL(&w, !is_owed(w.server) && !is_owed(w.client));
+    CHECK_OK(buf_put(&out, SLICE("asked")));
+    CHECK_OK(stream_write(near, &out));
+    UNTIL(&w, is_owed(w.client));
+    CHECK(nanosleep(&stopped, NULL) == 0);
+    UNTIL(&w, !is_owed(w.client) || quic_conn_state(w.client) != QUIC_OPEN);
+    CHECK(quic_conn_state(w.client) == QUIC_OPEN);
+    buf_done(&out);
+    stream_release(near);
+    world_close(&w);
+}
+
+TESTS(RUN(who_stood_still_itself_reads_before_it_gives_the_peer_up),
+      RUN(a_lone_small_write_is_owed_an_acknowledgement_from_the_turn_that_sent_it),
       RUN(each_of_a_thousand_events_leaves_and_is_there_within_one_turn))
