@@ -284,6 +284,8 @@ static void back_off(struct connection *c)
         window = RECENT_WINDOW_NSEC;
     if (was_serving && c->conf.index == 0)
         window /= 8; /* one of them soon: most losses are short */
+    else if (was_serving && c->err == ERR_TIMEOUT)
+        window /= 4; /* a path went silent, which nobody else lost at this moment */
     nsec wait = rng_below(loop_rng(c->loop), window);
     deadline_set(&c->deadline, &c->task, now + wait);
     tell(c, c->why, wait);

@@ -330,6 +330,9 @@ void quic_send_run(struct task *t)
     }
     nsec now = loop_now(c->e->loop);
     if (quic_has_given_up(c, now)) {
+        if (c->is_refused)
+            c->why = (struct quic_why){ .err = ERR_REFUSED,
+                                        .text = "nobody listens at this address any more" };
         quic_conn_fail(c, NGTCP2_ERR_IDLE_CLOSE);
         return;
     }
