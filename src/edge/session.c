@@ -13,11 +13,9 @@
 #define RTT_EVERY         16 /* streams */
 #define HEALTH_BUSY_NSEC  (50 * NSEC_PER_MSEC)
 #define HEALTH_IDLE_NSEC  NSEC_PER_SEC
-/* While exchanges stand: soon after the last one began, that a visitor waits little; and not at all
- * for a websocket that stays for hours. */
-#define HEALTH_STANDS_NSEC (NSEC_PER_SEC / 4)
-#define NEW_NSEC           (5 * NSEC_PER_SEC)
-#define RECENT_NSEC        (30 * NSEC_PER_SEC)
+/* So long after the last exchange began, those that stand are reason enough to ask for a sign of
+ * life; a websocket that stays for hours is not. */
+#define RECENT_NSEC (30 * NSEC_PER_SEC)
 
 static void session_run(struct task *t);
 
@@ -340,14 +338,13 @@ static bool check_health(struct session *s)
     set_suspect(s, h.silent_for > h.patience, h.silent_for);
     bool is_busy = h.written != s->written || h.is_owed;
     bool has_any = atomic_load_explicit(&s->link->in_flight, memory_order_relaxed) > 0;
-    nsec idle = now - s->opened_at < NEW_NSEC ? HEALTH_STANDS_NSEC : HEALTH_IDLE_NSEC;
     s->written = h.written;
     s->is_watched = is_busy;
     /* Everything was acknowledged, and yet the answer may never come. */
     if (has_any && !is_busy && now - s->opened_at < RECENT_NSEC)
         carrier_probe(&s->carrier);
     if (is_busy || has_any)
-        deadline_set(&s->health, &s->task, now + (is_busy ? HEALTH_BUSY_NSEC : idle));
+        deadline_set(&s->health, &s->task, now + (is_busy ? HEALTH_BUSY_NSEC : HEALTH_IDLE_NSEC));
     return true;
 }
 
