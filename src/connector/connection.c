@@ -261,32 +261,37 @@ static void serve(struct connection *c)
     task_wake(&c->task);
 }
 
-/* Full jitter over a window that doubles with each failure (docs/protocol.md §11). */
-static void back_off(struct connection *c)
+/* A wait is anywhere in it. It doubles with each failure (docs/protocol.md §11). */
+static nsec window_of(const struct connection *c, bool was_serving, nsec now)
 {
-    bool was_serving = c->served_at != 0;
-    note_loss(c);
-    c->served_at = 0;
-    unwind(c);
     unsigned cap = c->conf.retries < BACKOFF_EXPONENT_MAX ? c->conf.retries : BACKOFF_EXPONENT_MAX;
-    c->attempts++;
-    connection_count(c, reconnect_metric(c->err));
-    if (c->err == ERR_TIMEOUT)
-        c->local.size = 0; /* what swallows this port's packets may let another's through */
-    unsigned exponent = c->attempts < cap ? c->attempts : cap;
-    nsec now = loop_now_fresh(c->loop), window = (nsec)NSEC_PER_SEC << exponent;
-    if (was_serving)
-        c->lost_at = now;
+    nsec window = (nsec)NSEC_PER_SEC << (c->attempts < cap ? c->attempts : cap);
     /* An edge that is being restarted is back soon, and so are we; its connectors all lost it at
      * the same moment, and should not all come at the same moment. */
     bool is_recent = c->lost_at > 0 && now - c->lost_at < RECENT_NSEC;
     if (is_recent && window > RECENT_WINDOW_NSEC)
         window = RECENT_WINDOW_NSEC;
     if (was_serving && c->conf.index == 0)
-        window /= 8; /* one of them soon: most losses are short */
-    else if (was_serving && c->err == ERR_TIMEOUT)
-        window /= 4; /* a path went silent, which nobody else lost at this moment */
-    nsec wait = rng_below(loop_rng(c->loop), window);
+        return window / 8; /* one of them soon: most losses are short */
+    if (was_serving && c->err == ERR_TIMEOUT)
+        return window / 4; /* a path went silent, which nobody else lost at this moment */
+    return window;
+}
+
+static void back_off(struct connection *c)
+{
+    bool was_serving = c->served_at != 0;
+    note_loss(c);
+    c->served_at = 0;
+    unwind(c);
+    c->attempts++;
+    connection_count(c, reconnect_metric(c->err));
+    if (c->err == ERR_TIMEOUT)
+        c->local.size = 0; /* what swallows this port's packets may let another's through */
+    nsec now = loop_now_fresh(c->loop);
+    if (was_serving)
+        c->lost_at = now;
+    nsec wait = rng_below(loop_rng(c->loop), window_of(c, was_serving, now));
     deadline_set(&c->deadline, &c->task, now + wait);
     tell(c, c->why, wait);
     /* A refusal or a loss says nothing against the address; a dial that failed does (§2.3). */

@@ -2,6 +2,7 @@
 import socket
 
 import h11
+import websockets.exceptions
 
 
 class Visitor:
@@ -61,3 +62,12 @@ def get(tunnel, target, method="GET", headers=(), body=b"", host=None):
 def header(head, name):
     values = [v for k, v in head.headers if k.lower() == name.lower().encode()]
     return values[0].decode() if values else None
+
+
+def code_of(ws):
+    """Why the other end ended a websocket; None when it did not say."""
+    try:
+        while True:
+            ws.recv(timeout=60)
+    except websockets.exceptions.ConnectionClosed as e:
+        return e.rcvd.code if e.rcvd else None

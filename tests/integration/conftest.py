@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -97,6 +98,12 @@ class Edge(Program):
     @property
     def api(self):
         return f"http://{self.addresses['local']}/client/v4"
+
+    def metrics(self):
+        """name{labels}: value."""
+        with urllib.request.urlopen(f"http://{self.addresses['local']}/metrics", timeout=60) as page:
+            lines = page.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
 
 
 def edge_flags(edge, count=5):

@@ -48,14 +48,9 @@ def lone(request, tmp_path_factory, origin):
     where = tmp_path_factory.mktemp("crossing")
     edge = Edge(where, 4)
     connector = start(kind, edge, where, origin.url, transport)
-    assert counts(edge)["adit_edge_links"] == 1
+    assert edge.metrics()["adit_edge_links"] == 1
     yield connector
     stop(kind, connector, edge)
-
-
-def counts(edge):
-    page = urllib.request.urlopen(f"http://{edge.addresses['local']}/metrics", timeout=30).read().decode()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))}
 
 
 def all_at_once(edge, one):
@@ -68,14 +63,14 @@ def all_at_once(edge, one):
         except Exception as e:
             failures.append(e)
 
-    before = counts(edge)["adit_edge_crossings_total"]
+    before = edge.metrics()["adit_edge_crossings_total"]
     threads = [threading.Thread(target=guarded, args=(i,)) for i in range(VISITORS)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
     assert not failures, failures
-    return counts(edge)["adit_edge_crossings_total"] - before
+    return edge.metrics()["adit_edge_crossings_total"] - before
 
 
 def test_requests_cross(lone):
@@ -119,7 +114,7 @@ def test_visitors_that_leave_in_the_middle_of_a_crossing_harm_nobody(lone):
             assert s.recv(1000)
 
     assert all_at_once(lone.edge, one) > 0
-    until(lambda: counts(lone.edge)["adit_edge_exchanges"] == 0, "every exchange has ended")
+    until(lambda: lone.edge.metrics()["adit_edge_exchanges"] == 0, "every exchange has ended")
     assert get(lone, "/")[1] == b"hello\n"
 
 
@@ -218,7 +213,7 @@ def test_connections_that_come_and_go_meet_exchanges_of_every_worker(transport, 
             asked = len(served)
             until(lambda: len(served) > asked + VISITORS, "visitors are served")
             goes.stop(signal.SIGKILL)
-            until(lambda: counts(edge)["adit_edge_links"] == 2, "its links are gone")
+            until(lambda: edge.metrics()["adit_edge_links"] == 2, "its links are gone")
     finally:
         over.set()
         for t in threads:

@@ -219,8 +219,7 @@ def counters(text, family):
 
 
 def edge_failures(site):
-    page = urllib.request.urlopen(f"http://{site.edge.addresses['local']}/metrics", timeout=20).read().decode()
-    return counters(page, "adit_edge_failures_total")
+    return counters("\n".join(f"{name} {value:.0f}" for name, value in site.edge.metrics().items()), "adit_edge_failures_total")
 
 
 FAILURES = [

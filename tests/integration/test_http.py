@@ -263,10 +263,7 @@ def test_ambiguous_requests_are_refused_and_the_connection_closed(tunnel, raw):
 
 
 def test_the_edge_counts(tunnel):
-    import urllib.request
-
     get(tunnel, "/")
-    page = urllib.request.urlopen(f"http://{tunnel.edge.addresses['local']}/metrics").read().decode()
-    counts = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
-    assert int(counts["adit_edge_requests_total"]) > 0
-    assert int(counts["adit_edge_links"]) >= 1
+    counts = tunnel.edge.metrics()
+    assert counts["adit_edge_requests_total"] > 0
+    assert counts["adit_edge_links"] >= 1

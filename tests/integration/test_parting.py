@@ -12,7 +12,7 @@ import websockets.sync.client
 import websockets.sync.server
 
 import origin as origins
-from client import Visitor
+from client import Visitor, code_of
 from conftest import TRANSPORTS, hostname_of, quick_command, until
 
 pytestmark = pytest.mark.threads
@@ -96,15 +96,6 @@ def stop(tunnel, who):
     program = tunnel if who == "connector" else tunnel.edge
     program.process.send_signal(signal.SIGTERM)
     return program
-
-
-def code_of(ws):
-    """Why the other end ended it; None when it did not say."""
-    try:
-        while True:
-            ws.recv(timeout=30)
-    except websockets.exceptions.ConnectionClosed as e:
-        return e.rcvd.code if e.rcvd else None
 
 
 STOPS = ["connector", "edge"]

@@ -2,7 +2,6 @@
 import json
 import re
 import threading
-import urllib.request
 
 import cloudflare
 import pytest
@@ -64,9 +63,7 @@ class Managed:
         return [int(re.search(r"version=(\d+)", line)[1]) for line in lines]
 
     def metric(self, result):
-        with urllib.request.urlopen(f"http://{self.api.local}/metrics", timeout=30) as answer:
-            page = answer.read().decode()
-        return int(re.search(r'^adit_edge_configurations_total\{result="%s"\} (\d+)' % result, page, re.M)[1])
+        return self.edge.metrics()[f'adit_edge_configurations_total{{result="{result}"}}']
 
 
 @pytest.fixture(params=WAYS, ids="-".join)

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import threading
-import urllib.request
 
 import pytest
 import websockets.sync.client
@@ -81,8 +80,7 @@ class Site:
             return collections.Counter(self.visit(visitor, **more)[0] for _ in range(times))
 
     def metric(self, name):
-        page = urllib.request.urlopen(f"http://{self.edge.addresses['local']}/metrics", timeout=20).read().decode()
-        return int(re.search(rf"^{re.escape(name)} (\d+)", page, re.M).group(1))
+        return self.edge.metrics()[name]
 
     def close(self):
         for name in list(self.replicas):

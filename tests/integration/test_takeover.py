@@ -16,7 +16,7 @@ import websockets.sync.client
 import websockets.sync.server
 
 from bulk_origin import BulkOrigin
-from client import Visitor, get
+from client import Visitor, code_of, get
 from test_activation import ActivatedEdge, Sockets
 from control import Api, CommandLine, environment, program
 from conftest import BUILD, LOOPBACK, SANITIZER, TRANSPORTS, Edge, Program, edge_flags, hostname_of, quick_command, until
@@ -70,15 +70,6 @@ def registered(connector):
 
 def connections_of(kind):
     return 4 if kind == "adit" else 1
-
-
-def metrics(edge):
-    with socket.create_connection(("127.0.0.1", edge.port("local"))) as s:
-        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n")
-        text = b""
-        while piece := s.recv(65536):
-            text += piece
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.decode().splitlines() if line.startswith("adit_")}
 
 
 class Load:
@@ -148,7 +139,7 @@ def test_a_connector_of_four_connections_comes_over_without_a_request_that_waits
     assert edge.process.wait(90) == 0, edge.text()[-3000:]
     load.more()
     load.stop()
-    until(lambda: metrics(new)["adit_edge_links"] == 4, "every connection is there", 90)
+    until(lambda: new.metrics()["adit_edge_links"] == 4, "every connection is there", 90)
 
 
 class Echo:
@@ -177,15 +168,6 @@ def echo():
 def connect(edge, host):
     s = socket.create_connection(("127.0.0.1", edge.port("http")))
     return websockets.sync.client.connect(f"ws://{host}/", sock=s, open_timeout=60, close_timeout=20, legacy=True)
-
-
-def code_of(ws):
-    """Why the other end ended it; None when it did not say."""
-    try:
-        while True:
-            ws.recv(timeout=60)
-    except websockets.exceptions.ConnectionClosed as e:
-        return e.rcvd.code if e.rcvd else None
 
 
 def all_echo(sockets):
@@ -219,14 +201,14 @@ def test_websockets_live_on_in_the_old_edge_and_what_is_new_is_served_by_the_new
     while time.monotonic() < end:
         all_echo(old.sockets + more)
     assert old.process.poll() is None
-    seen = metrics(new)
+    seen = new.metrics()
     assert seen["adit_edge_requests_total"] == seen['adit_edge_lent_total{way="borrowed"}'] == 4
     assert [code_of(ws) for ws in old.sockets + more] == [GOING_AWAY] * 24
     assert old.process.wait(30) == 0 and "websockets and event streams are told" in old.text()
     until(lambda: "the edge before this one has ended" in new.text(), "the new one hears of it")
     again = [connect(new, old.host)]
     all_echo(again)
-    seen = metrics(new)
+    seen = new.metrics()
     assert seen["adit_edge_requests_total"] == 5 and seen['adit_edge_lent_total{way="borrowed"}'] == 4
     again[0].close()
 
@@ -239,7 +221,7 @@ def test_requests_are_served_by_way_of_the_old_edge_while_websockets_hold_its_co
     host = hostname_of(connector)
     sockets = [connect(edge, host) for _ in range(20)]
     new = upgrades("--hold-time", "0s")
-    until(lambda: metrics(new)["adit_edge_links"] == 0 and "another edge has taken over" in edge.text(), "the hand-over is done")
+    until(lambda: new.metrics()["adit_edge_links"] == 0 and "another edge has taken over" in edge.text(), "the hand-over is done")
     statuses = []
     for i in range(40):
         body = b"x" * 100000 if i % 2 else b""
@@ -247,7 +229,7 @@ def test_requests_are_served_by_way_of_the_old_edge_while_websockets_hold_its_co
             visitor.request("POST" if body else "GET", "/", headers=[("Content-Length", str(len(body)))] if body else [], body=body)
             statuses.append(visitor.response()[0].status_code)
     assert set(statuses[::2]) == {426}, statuses
-    assert metrics(new)['adit_edge_lent_total{way="borrowed"}'] == 40
+    assert new.metrics()['adit_edge_lent_total{way="borrowed"}'] == 40
     all_echo(sockets)
     edge.process.send_signal(signal.SIGTERM)
     assert [code_of(ws) for ws in sockets] == [GOING_AWAY] * 20
@@ -274,7 +256,7 @@ def test_a_third_edge_is_refused_while_the_first_is_still_ending(upgrades, opene
     old.process.send_signal(signal.SIGTERM)
     assert old.process.wait(30) == 0
     fourth = upgrades()
-    assert metrics(fourth)["adit_edge_links"] >= 0
+    assert fourth.metrics()["adit_edge_links"] >= 0
 
 
 def test_connections_of_the_old_edge_outlive_the_new_one(upgrades, opened):
@@ -304,7 +286,7 @@ def test_a_download_over_quic_goes_on_across_upgrades(upgrades, connectors, work
             assert piece != b"" and piece.strip(b"\0") == b""
             got += len(piece)
         assert got == size
-        assert metrics(new)['adit_edge_packets_passed_on_total{result="passed"}'] > 1000
+        assert new.metrics()['adit_edge_packets_passed_on_total{result="passed"}'] > 1000
     assert first.process.wait(30) == 0
     origin.stop()
 
@@ -326,7 +308,7 @@ def managed(upgrades, connectors, echo, tmp_path):
     until(lambda: registered(connector) == 4 and get_host(edge, "managed.localhost")[0] == 426, "every connection and the rules")
     edge.sockets = [connect(edge, "managed.localhost") for _ in range(40)]
     new = upgrades()
-    until(lambda: metrics(new)["adit_edge_links"] == 0, "no connection has come over")
+    until(lambda: new.metrics()["adit_edge_links"] == 0, "no connection has come over")
     return edge, new, tunnel
 
 
@@ -497,7 +479,7 @@ def test_sockets_of_a_service_manager_go_from_edge_to_edge_whatever_the_options_
         assert {what: new.port(what) for what in ("tunnel", "http", "https", "local")} == ports
         assert before.process.wait(60) == 0
         before = new
-    until(lambda: metrics(new)["adit_edge_links"] == 4, "every connection has come over")
+    until(lambda: new.metrics()["adit_edge_links"] == 4, "every connection has come over")
     connector.edge, connector.host = new, hostname_of(connector)
     assert [get(connector, "/echo")[0].status_code for _ in range(20)] == [200] * 20
     given.close()
