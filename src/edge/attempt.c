@@ -49,9 +49,19 @@ static int start_here(struct attempt *a, struct edge_worker *w, struct exchange 
 int attempt_start(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
                   struct task *task)
 {
-    *a = (struct attempt){ .link = link_ref(l) };
+    *a = (struct attempt){ .link = link_ref(l), .is_counted = true };
     atomic_fetch_add_explicit(&l->in_flight, 1, memory_order_relaxed);
     int r = l->worker == w->index ? start_here(a, w, ex, task) : start_across(a, w, ex, task);
+    if (r < 0)
+        attempt_end(a);
+    return r;
+}
+
+int attempt_carry(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
+                  struct task *task)
+{
+    *a = (struct attempt){ .link = link_ref(l) };
+    int r = start_here(a, w, ex, task);
     if (r < 0)
         attempt_end(a);
     return r;
@@ -104,8 +114,9 @@ void attempt_end(struct attempt *a)
         h2_client_done(&a->h2);
     else if (a->kind == ATTEMPT_STREAM)
         tunnel_client_done(&a->stream);
-    if (a->link != NULL)
+    if (a->is_counted)
         atomic_fetch_sub_explicit(&a->link->in_flight, 1, memory_order_relaxed);
+    a->is_counted = false;
     link_unref(a->link);
     a->link = NULL;
     a->kind = ATTEMPT_NONE;

@@ -13,6 +13,7 @@ enum attempt_kind { ATTEMPT_NONE, ATTEMPT_STREAM, ATTEMPT_H2 };
 struct attempt {
     enum attempt_kind kind;
     struct link *link; /* counted; NULL = none is under way */
+    bool is_counted;   /* in link->in_flight */
     bool is_lent;      /* counted in link->lent */
     union {
         struct tunnel_client stream;
@@ -25,6 +26,9 @@ struct attempt {
 /* Starts on this link. 0, or why it cannot take the exchange (ERR_LIMIT: its head does not fit):
  * then it was as if never begun. */
 int attempt_start(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
+                  struct task *task) __attribute__((warn_unused_result));
+/* The same for another worker, on a link of our own: the attempt of that one is counted. */
+int attempt_carry(struct attempt *a, struct edge_worker *w, struct link *l, struct exchange *ex,
                   struct task *task) __attribute__((warn_unused_result));
 /* It is for the edge behind us, and will end by itself. */
 void attempt_note_lent(struct attempt *a);

@@ -153,7 +153,7 @@ void bridge_route(void *ctx, struct exchange *ex, enum connect_type type)
     }
     c->ex = ex;
     task_init(&c->task, w->loop, carried_run);
-    int r = attempt_start(&c->attempt, w, session_link(s), ex, &c->task);
+    int r = attempt_carry(&c->attempt, w, session_link(s), ex, &c->task);
     if (r < 0) {
         task_done(&c->task);
         if (r == ERR_LIMIT)

@@ -163,6 +163,17 @@ static void list_in(struct dispatch *d, struct list *all)
         list_push_back(all, &d->waiting);
 }
 
+/* What is lent does not count: once the edge behind us asks for no more, it is over by itself. */
+bool dispatch_may_ask(const struct edge_worker *w)
+{
+    if (!list_is_empty(&w->held))
+        return true;
+    for (const struct list *it = w->waiting.next; it != &w->waiting; it = it->next)
+        if (!container_of(it, struct dispatch, waiting)->is_lent)
+            return true;
+    return false;
+}
+
 /* What the edge before us had is as good as just lost. */
 static bool is_successor(const struct edge_worker *w)
 {

@@ -111,6 +111,8 @@ void dispatch_route(void *ctx, struct exchange *ex, const struct h1_conn *conn);
 void dispatch_head(void *ctx, struct exchange *ex);
 /* The route of what the edge behind us asks for. */
 void dispatch_lent(struct edge_worker *w, struct exchange *ex);
+/* Whether an exchange of this edge's own visitors waits for a link or may go to another. */
+bool dispatch_may_ask(const struct edge_worker *w);
 /* The tunnel has a new link: what waits for one may go on. */
 void dispatch_link_came(struct edge_worker *w, const struct uuid *tunnel);
 /* The link became suspect, or answers again: what waits for its answers looks about. */

@@ -380,8 +380,7 @@ static bool part(struct edge_worker *w)
  * may go to another. */
 static bool may_ask(const struct edge_worker *w)
 {
-    return !list_is_empty(&w->visitors.waiting) || w->handshake_count > 0 ||
-           !list_is_empty(&w->waiting) || !list_is_empty(&w->held);
+    return !list_is_empty(&w->visitors.waiting) || w->handshake_count > 0 || dispatch_may_ask(w);
 }
 
 static bool is_through(const struct edge_worker *w)

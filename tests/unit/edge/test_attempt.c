@@ -138,6 +138,21 @@ TEST(an_exchange_is_counted_at_its_link_from_start_to_end)
     world_close(&w);
 }
 
+TEST(an_exchange_of_another_worker_is_carried_and_counted_there_alone)
+{
+    static const struct h2_field FIELDS[] = { FIELD(H2_META_FIELD, H2_META_ORIGIN) };
+    struct world w;
+    world_open(&w);
+    CHECK_OK(attempt_carry(&w.attempt, &w.worker, w.link, w.ex, &w.task));
+    CHECK(atomic_load(&w.link->in_flight) == 0);
+    answer(&w, 204, FIELDS, 1);
+    UNTIL(w.loop, w.result != ERR_AGAIN);
+    CHECK_OK(w.result);
+    attempt_end(&w.attempt);
+    CHECK(atomic_load(&w.link->in_flight) == 0 && w.attempt.link == NULL);
+    world_close(&w);
+}
+
 TEST(a_link_whose_connection_is_gone_takes_nothing_and_counts_nothing)
 {
     struct world w;
@@ -212,6 +227,7 @@ TEST(an_attempt_that_is_given_up_resets_its_stream)
 }
 
 TESTS(RUN(an_exchange_is_counted_at_its_link_from_start_to_end),
+      RUN(an_exchange_of_another_worker_is_carried_and_counted_there_alone),
       RUN(a_link_whose_connection_is_gone_takes_nothing_and_counts_nothing),
       RUN(a_head_that_http2_cannot_carry_is_as_if_never_begun),
       RUN(a_failure_is_told_in_the_connectors_words_without_the_references_preface),
